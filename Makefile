@@ -1,0 +1,43 @@
+# Sets up, shows and tests harness inside .venv; `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+LOCK := constraints.txt setup.cfg pyproject.toml $(wildcard third_party/*/*.toml third_party/*/*.py)
+
+.PHONY: help setup demo test speed clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed  ## create .venv with the pinned packages and detectron2 (minutes, once)
+
+demo: setup  ## pre-train with one strategy, fine-tune detectron2 and print Table A1, on the embedded data
+	@$(BIN)/harness run --strategy location
+	@$(BIN)/harness table A1
+
+test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+speed: setup  ## measure a pre-training step against the naked backbone
+	@$(BIN)/harness speed
+
+clean:  ## remove .venv, caches and generated data; results stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp is written last, so that a failed or interrupted installation is taken up again by the next call.
+$(VENV)/.installed: requirements.txt $(LOCK)
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "$(PYTHON) is not Python 3.11 or newer with venv: apt-get install python3-venv, or make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Installing into $(VENV): torch is large, this takes minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@$(PIP) --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,127 @@
+"""Carries a ResNet from torchvision's names to detectron2's, every key accounted for (METHODS 10.1).
+
+The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron2.py; the file is a .pth, not a pickle.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # by depth
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+# where a detectron2 Faster R-CNN keeps its ResNet: FPN, C4, and C4's last stage in the head
+PLACES = ("backbone.bottom_up.", "backbone.", "roi_heads.")
+# what lies among the ResNet's parameters and starts fresh: the FPN's own layers and the norm behind C4's res5
+FRESH = ("backbone.fpn_lateral", "backbone.fpn_output", "roi_heads.res5.norm.")
+
+
+class ConvertError(ValueError):
+    """One line that names the key, the file or the architecture that does not fit."""
+
+
+def names(depth: int) -> list[str]:
+    """Torchvision's names of every tensor of a ResNet of this depth without its head: 318 for depth 50."""
+    found = ["conv1.weight", *(f"bn1.{n}" for n in NORM)]
+    convs = 2 if depth < 50 else 3
+    for stage, blocks in enumerate(BLOCKS[depth], start=1):
+        for block in range(blocks):
+            at = f"layer{stage}.{block}."
+            for conv in range(1, convs + 1):
+                found += [f"{at}conv{conv}.weight", *(f"{at}bn{conv}.{n}" for n in NORM)]
+            if block == 0 and (stage > 1 or convs == 3):
+                found += [f"{at}downsample.0.weight", *(f"{at}downsample.1.{n}" for n in NORM)]
+    return found
+
+
+def rename(name: str) -> str:
+    """Detectron2's name for one of torchvision's (METHODS 10.1)."""
+    if "layer" not in name:
+        name = "stem." + name
+    for stage in (1, 2, 3, 4):
+        name = name.replace(f"layer{stage}", f"res{stage + 1}")
+    for conv in (1, 2, 3):
+        name = name.replace(f"bn{conv}", f"conv{conv}.norm")
+    return name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
+
+
+def convert(state: Mapping[str, Tensor], *, depth: int) -> dict[str, Tensor]:
+    """The same tensors under detectron2's names.
+
+    Raises ConvertError where `state` is not exactly the headless ResNet of this depth, naming the first odd key.
+    """
+    wanted, given = set(names(depth)), set(state)
+    if given != wanted:
+        for other in BLOCKS:
+            if given == set(names(other)):
+                raise ConvertError(f"checkpoint of another architecture: a ResNet-{other}, not a ResNet-{depth}")
+        odd = min(given ^ wanted)
+        raise ConvertError(f"not a ResNet-{depth} without its head: key {odd!r} is {_verdict(odd, given)}")
+    return {rename(name): tensor for name, tensor in state.items()}
+
+
+def _verdict(key: str, given: set[str]) -> str:
+    return "unknown" if key in given else "missing"
+
+
+def load_into(model: nn.Module, converted: Mapping[str, Tensor]) -> None:
+    """Copies every tensor into the Faster R-CNN's ResNet and leaves no tensor of that ResNet unfilled.
+
+    Only FRESH layers are not filled, and only the batch counters of frozen norms, which have none, are not used.
+    Raises ConvertError on any other key that is unused, unfilled or of another shape.
+    """
+    import torch
+
+    own = model.state_dict()
+    filled = set()
+    with torch.no_grad():
+        for name, tensor in converted.items():
+            target = _target(name, own)
+            if target is None:
+                continue
+            if own[target].shape != tensor.shape:
+                shapes = f"{list(tensor.shape)}, the detector's {list(own[target].shape)}"
+                raise ConvertError(f"checkpoint of another architecture: {name!r} is {shapes}")
+            own[target].copy_(tensor)
+            filled.add(target)
+    unfilled = [k for k in own if k.startswith(("backbone.", "roi_heads.res5.")) and k not in filled]
+    for key in unfilled:
+        if not key.startswith(FRESH):
+            raise ConvertError(f"the detector's {key!r} is not in the checkpoint")
+
+
+def _target(name: str, own: Mapping[str, Tensor]) -> str | None:
+    found = [place + name for place in PLACES if place + name in own]
+    if len(found) == 1:
+        return found[0]
+    norm = name.removesuffix("num_batches_tracked")
+    if norm != name and any(place + norm + "running_mean" in own for place in PLACES):
+        return None
+    raise ConvertError(f"the checkpoint's {name!r} has {len(found)} places in the detector")
+
+
+def convert_file(source: Path, target: Path, *, depth: int) -> None:
+    """Writes the converted backbone to `target` (.pth), in one step and loadable with weights_only=True."""
+    import torch
+
+    try:
+        state = torch.load(source, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConvertError(f"{source}: no such backbone file") from None
+    except Exception as error:  # torch.load raises what its reader of the day raises
+        raise ConvertError(f"{source}: not a state dict of tensors: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, Mapping) or not all(isinstance(t, torch.Tensor) for t in state.values()):
+        raise ConvertError(f"{source}: not a state dict of tensors")
+    try:
+        converted = convert(state, depth=depth)
+    except ConvertError as error:
+        raise ConvertError(f"{source}: {error}") from None
+    part = target.with_name(target.name + ".part")
+    torch.save(converted, part)
+    os.replace(part, target)

@@ -1,0 +1,387 @@
+"""Fine-tunes a real detectron2 Faster R-CNN from a backbone file on a VOC folder and scores it (METHODS 10.2).
+
+Every part is detectron2's own: model, loader, trainer, evaluator. This file chooses the settings and keeps the house
+clean. It starts without torch, so that the command line can read the settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+import uuid
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from benchmarks.convert import BLOCKS, convert_file, load_into
+from benchmarks.voc import Record, Voc
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NORMS = ("BN", "FrozenBN", "SyncBN")
+MEAN = [123.675, 116.28, 103.53]  # RGB, torchvision's 0.485 0.456 0.406 times 255
+STD = [58.395, 57.12, 57.375]  # torchvision's 0.229 0.224 0.225 times 255
+LONGEST = 1333 / 800  # the longest side detectron2 allows, as a multiple of the shortest
+METRICS = "detection.jsonl"  # the curve: detectron2's JSON lines
+LOG = "detection.log"
+CONFIG = "detectron2.yaml"  # every resolved setting of detectron2
+
+
+class DetectionError(ValueError):
+    """One line that says which setting or which iteration failed."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A Faster R-CNN and its fine-tuning; the defaults are a slim R18-FPN for small images on a laptop's CPU."""
+
+    depth: int = 18  # of the ResNet; the backbone file must have the same
+    family: str = "fpn"  # fpn, or c4: the last stage is the head
+    norm: str = "BN"  # of the ResNet and the new layers: BN, SyncBN; FrozenBN: the new layers get BN
+    freeze: int = 0  # stages of the ResNet that stay as they are: 0 none, 1 the stem, … 5 all (c4: 4)
+    channels: int = 64  # of the FPN
+    fc: int = 256  # width of the FPN's box head
+    anchors: tuple[int, ...] = (8, 16, 32, 64, 96)  # px of the resized image; the FPN has five, one a level
+    proposals: tuple[int, int, int, int] = (500, 100, 300, 50)  # RPN: before and after NMS in training, in the test
+    rpn: int = 64  # anchors per image in the RPN's loss
+    rois: int = 32  # proposals per image in the head's loss
+    iterations: int = 400
+    batch: int = 4  # images
+    lr: float = 0.02  # for this batch: it is not rescaled
+    decay: tuple[float, ...] = (0.75,)  # parts of the iterations after which the lr falls to a tenth
+    warmup: int = 50  # iterations
+    clip: float | None = 5.0  # norm to which detectron2 cuts the gradient of each parameter alone
+    sizes: tuple[int, ...] = (96,)  # px of the shortest side in training, one drawn per image; the test takes the last
+    flip: bool = True  # mirror half of the training images
+    precise_bn: int = 0  # iterations that settle the norms' statistics after training; 0 keeps the moving averages
+    workers: int = 0  # processes that load images
+    year: int = 2012  # rule of the AP: 2012 area under the curve, 2007 mean of 11 points (one hit earns 9 points)
+
+    def __post_init__(self) -> None:
+        _choice("depth", self.depth, tuple(BLOCKS))
+        _choice("family", self.family, tuple(FAMILIES))
+        _choice("norm", self.norm, NORMS)
+        _choice("freeze", self.freeze, range(6))
+        _choice("year", self.year, (2007, 2012))
+        for name in ("channels", "fc", "rpn", "rois", "iterations", "batch"):
+            if getattr(self, name) < 1:
+                raise DetectionError(f"{name} is {getattr(self, name)}, at least 1 was expected")
+        if not self.sizes or min(self.sizes) < 32 or not self.anchors:
+            raise DetectionError("sizes need at least one of 32 px or more, anchors at least one")
+        if self.family == "fpn" and len(self.anchors) != 5:
+            raise DetectionError(f"anchors are {self.anchors}, one for each of the FPN's five levels was expected")
+        if not all(0 < part < 1 for part in self.decay):
+            raise DetectionError(f"decay is {self.decay}, parts of the iterations between 0 and 1 were expected")
+
+    def evaluate(self, backbone: Path, data: Voc, folder: Path, seed: int, device: str) -> dict[str, float]:
+        """AP, AP50 and AP75 in per cent on the test split after fine-tuning on train from the `backbone` file."""
+        return evaluate(self, backbone, data, folder, seed, device)
+
+
+def _choice(name: str, value: object, known: Sequence[object]) -> None:
+    if value not in known:
+        raise DetectionError(f"no {name} {value!r}: choose from {', '.join(map(str, known))}")
+
+
+# ---------------------------------------------------------------------------------------------------- settings
+
+
+def config(
+    detector: Detector, classes: Sequence[str], folder: Path, seed: int, device: str = "cpu", processes: int = 1
+) -> Any:
+    """Detectron2's CfgNode for these settings; SyncBN becomes BN where there is one process to be in step with."""
+    from detectron2.config import get_cfg
+
+    cfg = get_cfg()
+    cfg.OUTPUT_DIR, cfg.SEED, cfg.MODEL.DEVICE = str(folder), seed, device
+    _image(cfg, detector)
+    _resnet(cfg, detector, "BN" if detector.norm == "SyncBN" and processes == 1 else detector.norm)
+    _proposals(cfg, detector)
+    FAMILIES[detector.family](cfg, detector)
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(classes)
+    _solver(cfg, detector)
+    return cfg
+
+
+def _image(cfg: Any, detector: Detector) -> None:
+    cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = "RGB", MEAN, STD
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = detector.sizes, detector.sizes[-1]
+    longest = round(max(detector.sizes) * LONGEST)
+    cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TEST = longest, longest
+    cfg.INPUT.RANDOM_FLIP = "horizontal" if detector.flip else "none"
+    cfg.DATALOADER.NUM_WORKERS = detector.workers
+
+
+def _resnet(cfg: Any, detector: Detector, norm: str) -> None:
+    cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.NORM = detector.depth, norm
+    cfg.MODEL.RESNETS.STRIDE_IN_1X1 = False  # torchvision strides in the 3x3 convolution
+    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 64 if detector.depth < 50 else 256
+    cfg.MODEL.BACKBONE.FREEZE_AT = detector.freeze
+
+
+def _proposals(cfg: Any, detector: Detector) -> None:
+    rpn = cfg.MODEL.RPN
+    rpn.PRE_NMS_TOPK_TRAIN, rpn.POST_NMS_TOPK_TRAIN, rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST = detector.proposals
+    rpn.BATCH_SIZE_PER_IMAGE, cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = detector.rpn, detector.rois
+
+
+def _solver(cfg: Any, detector: Detector) -> None:
+    solver, last = cfg.SOLVER, detector.iterations
+    solver.MAX_ITER, solver.IMS_PER_BATCH, solver.BASE_LR = last, detector.batch, detector.lr
+    # detectron2 wants each step below MAX_ITER, which a run of a few iterations can miss by rounding
+    solver.STEPS = tuple(step for step in (round(part * last) for part in detector.decay) if 0 < step < last)
+    solver.WARMUP_ITERS = detector.warmup
+    solver.CLIP_GRADIENTS.ENABLED = detector.clip is not None
+    solver.CLIP_GRADIENTS.CLIP_TYPE, solver.CLIP_GRADIENTS.CLIP_VALUE = "norm", detector.clip or 0.0
+    cfg.TEST.PRECISE_BN.ENABLED, cfg.TEST.PRECISE_BN.NUM_ITER = detector.precise_bn > 0, detector.precise_bn
+
+
+def _fpn(cfg: Any, detector: Detector) -> None:
+    """Detectron2's configs/Base-RCNN-FPN.yaml, with a norm in the FPN: without it the slim one diverges."""
+    levels = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.BACKBONE.NAME = "build_resnet_fpn_backbone"
+    cfg.MODEL.RESNETS.OUT_FEATURES = cfg.MODEL.FPN.IN_FEATURES = levels
+    cfg.MODEL.FPN.OUT_CHANNELS = detector.channels
+    cfg.MODEL.FPN.NORM = "BN" if cfg.MODEL.RESNETS.NORM == "FrozenBN" else cfg.MODEL.RESNETS.NORM
+    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[size] for size in detector.anchors]
+    cfg.MODEL.RPN.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
+    cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.IN_FEATURES = "StandardROIHeads", ["p2", "p3", "p4", "p5"]
+    box = cfg.MODEL.ROI_BOX_HEAD
+    box.NAME, box.NUM_FC, box.FC_DIM, box.POOLER_RESOLUTION = "FastRCNNConvFCHead", 2, detector.fc, 7
+
+
+def _c4(cfg: Any, detector: Detector) -> None:
+    """Detectron2's configs/Base-RCNN-C4.yaml with MoCo's norm behind res5 (METHODS 10.2)."""
+    cfg.MODEL.RESNETS.OUT_FEATURES = ["res4"]
+    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [list(detector.anchors)]
+    cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.IN_FEATURES = register_head(), ["res4"]
+
+
+FAMILIES: dict[str, Callable[[Any, Detector], None]] = {"fpn": _fpn, "c4": _c4}
+
+
+@cache
+def register_head() -> str:
+    """The registered name of MoCo's C4 head, which here has the ResNet's own last stage at every depth.
+
+    Detectron2 hard-codes three bottlenecks, so that R18's and R34's layer4 would silently stay behind.
+    """
+    from detectron2.layers import get_norm
+    from detectron2.modeling import ROI_HEADS_REGISTRY
+    from detectron2.modeling.backbone.resnet import BasicBlock, ResNet
+    from detectron2.modeling.roi_heads import Res5ROIHeads
+    from torch import nn
+
+    class Res5ROIHeadsExtraNorm(Res5ROIHeads):  # type: ignore[misc]
+        @classmethod
+        def _build_res5_block(cls, cfg: Any) -> tuple[nn.Sequential, int]:
+            depth, norm = cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.NORM
+            if depth < 50:
+                stage = ResNet.make_stage(
+                    BasicBlock,
+                    BLOCKS[depth][-1],
+                    stride_per_block=[2] + [1] * (BLOCKS[depth][-1] - 1),
+                    in_channels=256,
+                    out_channels=512,
+                    norm=norm,
+                )
+                res5, channels = nn.Sequential(*stage), 512
+            else:
+                res5, channels = super()._build_res5_block(cfg)
+            res5.add_module("norm", get_norm(norm, channels))
+            return res5, channels
+
+    ROI_HEADS_REGISTRY.register(Res5ROIHeadsExtraNorm)
+    return Res5ROIHeadsExtraNorm.__name__
+
+
+# ------------------------------------------------------------------------------------------------ fine-tuning
+
+
+def evaluate(
+    detector: Detector, backbone: Path, voc: Voc, folder: Path, seed: int, device: str = "cpu"
+) -> dict[str, float]:
+    """AP, AP50 and AP75 in per cent after fine-tuning; `folder` keeps the curve, the log and the resolved config.
+
+    Everything random follows `seed`, so that one machine's CPU gives the same curve and scores again.
+    Raises ConvertError for a backbone that does not fit and DetectionError for a loss that is not finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="harness-detection-") as name, _log(folder / LOG):
+        from detectron2.utils.env import seed_all_rng  # here, since the import warns and the log is to hold that
+
+        scratch = Path(name)
+        convert_file(backbone, scratch / "backbone.pth", depth=detector.depth)
+        cfg = config(detector, voc.classes, folder, seed, device)
+        with _registered(voc, scratch, detector.year) as (train, test):
+            cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train,), (test,)
+            cfg.MODEL.WEIGHTS = str(scratch / "backbone.pth")
+            (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
+            seed_all_rng(seed)
+            model = build(cfg)
+            _train(cfg, model, folder / METRICS)
+            return _test(cfg, model, test)
+
+
+def build(cfg: Any) -> nn.Module:
+    """Detectron2's model with the converted backbone of MODEL.WEIGHTS in it."""
+    import torch
+    from detectron2.modeling import build_model
+
+    model: nn.Module = build_model(cfg)
+    load_into(model, torch.load(cfg.MODEL.WEIGHTS, weights_only=True))
+    return model
+
+
+def _train(cfg: Any, model: nn.Module, metrics: Path) -> None:
+    """Runs detectron2's SimpleTrainer; it checks the loss before each update."""
+    from detectron2.data import build_detection_train_loader
+    from detectron2.engine import SimpleTrainer
+    from detectron2.solver import build_optimizer
+
+    metrics.unlink(missing_ok=True)  # detectron2 appends, and a run that was cut off may have left its own
+    trainer = SimpleTrainer(model, build_detection_train_loader(cfg), build_optimizer(cfg, model))
+    with tqdm(total=cfg.SOLVER.MAX_ITER, desc="fine-tune", unit="it", disable=None) as bar:
+        trainer.register_hooks(_hooks(cfg, trainer, metrics, bar))
+        try:
+            trainer.train(0, cfg.SOLVER.MAX_ITER)
+        except FloatingPointError:
+            lr = cfg.SOLVER.BASE_LR
+            raise DetectionError(f"fine-tuning's loss is not finite at iteration {trainer.iter}: lower lr ({lr})") from None
+
+
+def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
+    from detectron2.data import build_detection_train_loader
+    from detectron2.engine import hooks
+    from detectron2.solver import build_lr_scheduler
+    from detectron2.utils.events import JSONWriter
+
+    def show(trainer: Any) -> None:
+        bar.set_postfix(loss=f"{trainer.storage.latest()['total_loss'][0]:.3f}", refresh=False)
+        bar.update()
+
+    found = [
+        hooks.IterationTimer(),
+        hooks.LRScheduler(trainer.optimizer, build_lr_scheduler(cfg, trainer.optimizer)),
+        hooks.CallbackHook(after_step=show),
+    ]
+    if cfg.TEST.PRECISE_BN.ENABLED:
+        loader = build_detection_train_loader(cfg)
+        found.append(hooks.PreciseBN(0, trainer.model, loader, cfg.TEST.PRECISE_BN.NUM_ITER))
+    writer = hooks.PeriodicWriter([JSONWriter(str(metrics))], period=max(1, cfg.SOLVER.MAX_ITER // 100))
+    return [*found, writer]
+
+
+def _test(cfg: Any, model: nn.Module, name: str) -> dict[str, float]:
+    from detectron2.data import build_detection_test_loader
+    from detectron2.evaluation import PascalVOCDetectionEvaluator, inference_on_dataset
+    from detectron2.evaluation.pascal_voc_evaluation import parse_rec
+
+    parse_rec.cache_clear()  # it remembers annotations by path for the life of the process
+    loader = tqdm(build_detection_test_loader(cfg, name), desc="test", unit="im", disable=None)
+    with loader:
+        found = inference_on_dataset(model, loader, PascalVOCDetectionEvaluator(name))
+    scores = {key: float(found["bbox"][key]) for key in ("AP", "AP50", "AP75")}
+    if not all(map(math.isfinite, scores.values())):
+        raise DetectionError(f"the evaluator's scores are not finite: {scores}")
+    return scores
+
+
+@contextmanager
+def _log(path: Path) -> Iterator[None]:
+    """Detectron2's log goes to the file and nowhere else."""
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "iopath")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        handler.close()
+
+
+# ------------------------------------------------------------------------------------------------------- data
+
+
+@contextmanager
+def _registered(voc: Voc, scratch: Path, year: int) -> Iterator[tuple[str, str]]:
+    """Both splits under names of their own in detectron2's catalogs, and gone from there afterwards."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    write_annotations(voc, scratch)
+    names = f"train-{uuid.uuid4().hex}", f"test-{uuid.uuid4().hex}"
+    for name, split in zip(names, (voc.train, voc.test), strict=True):
+        DatasetCatalog.register(name, lambda split=split: dataset(split, voc.classes))
+        MetadataCatalog.get(name).set(thing_classes=aliases(voc), dirname=str(scratch), split="test", year=year)
+    try:
+        yield names
+    finally:
+        for name in names:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
+
+
+def aliases(voc: Voc) -> list[str]:
+    """What the evaluator calls the classes: it makes file names of them, which 'cat/dog' cannot be."""
+    return [f"class{i}" for i in range(len(voc.classes))]
+
+
+def dataset(split: Sequence[Record], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The records in detectron2's format, numbered: the evaluator splits its lines at spaces, which ids may have."""
+    from detectron2.structures import BoxMode
+
+    def annotation(box: Sequence[float], label: str) -> dict[str, Any]:
+        return {"bbox": list(box), "bbox_mode": BoxMode.XYXY_ABS, "category_id": classes.index(label)}
+
+    return [
+        {
+            "file_name": str(record.jpeg),
+            "image_id": str(number),
+            "height": record.height,
+            "width": record.width,
+            "annotations": [annotation(*pair) for pair in zip(record.boxes, record.labels, strict=True)],
+        }
+        for number, record in enumerate(split)
+    ]
+
+
+def write_annotations(voc: Voc, folder: Path) -> None:
+    """The test split's annotations as detectron2's evaluator reads them: no field missing, whole pixels.
+
+    Coordinates with a fraction are rounded half up; training keeps the fraction.
+    """
+    alias = dict(zip(voc.classes, aliases(voc), strict=True))
+    (folder / "Annotations").mkdir()
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    numbers = [str(number) for number in range(len(voc.test))]
+    (folder / "ImageSets" / "Main" / "test.txt").write_text("\n".join(numbers) + "\n", encoding="utf-8")
+    for number, record in zip(numbers, voc.test, strict=True):
+        root = ET.Element("annotation")
+        for box, label, hard in zip(record.boxes, record.labels, record.difficult, strict=True):
+            _write_object(ET.SubElement(root, "object"), box, alias[label], hard)
+        ET.ElementTree(root).write(folder / "Annotations" / f"{number}.xml", encoding="utf-8")
+
+
+def _write_object(node: ET.Element, box: Sequence[float], label: str, hard: bool) -> None:
+    for tag, text in (("name", label), ("pose", "Unspecified"), ("truncated", "0"), ("difficult", str(int(hard)))):
+        ET.SubElement(node, tag).text = text
+    frame = ET.SubElement(node, "bndbox")
+    corners = box[0] + 1, box[1] + 1, box[2], box[3]
+    for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
+        ET.SubElement(frame, tag).text = str(math.floor(value + 0.5))

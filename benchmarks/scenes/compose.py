@@ -1,0 +1,400 @@
+"""Synthetic composites: cut-outs of rendered 3D models on photos, from a seed, as a Pascal VOC folder."""
+
+import csv
+import difflib
+import functools
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+VERSION = 1  # to be raised whenever the same arguments draw other pixels
+HERE = Path(__file__).parent
+CLASSES = ("appliance", "bed", "cabinet", "chair", "cup_bottle", "lamp",
+           "person", "potted_plant", "sanitary", "sofa", "table", "vehicle")  # fmt: skip
+SIDES = {"trainval": "train", "test": "test"}  # a written split -> the side of split.csv that it draws from
+FOLDERS = ("JPEGImages", "Annotations", "ImageSets/Main", "SegmentationClass", "SegmentationObject")
+SOLID = 127  # alpha above which a pixel belongs to the object
+SMALLEST = 8  # pixels of a sprite's longest side: below, one may have no solid pixel at all
+OCCLUDED = 0.05  # share of an object's pixels behind others from which VOC calls it occluded
+TRIES = 12  # sprites and places tried for one layer, each easier than the last
+HORIZON = 0.5  # share of the image's height above which no object ends, so that few of them float in the sky
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What defines a set of scenes besides seed and counts; ValueError where a value gives no scene."""
+
+    size: int = 128  # pixels a side
+    classes: tuple[str, ...] = CLASSES
+    objects: tuple[int, int] = (2, 6)  # fewest, most an image
+    distractors: tuple[int, int] = (0, 2)  # fewest, most an image; never labelled
+    extent: tuple[float, float] = (0.25, 0.6)  # a sprite's longest side, share of the image's side
+    visible: float = 0.25  # least share of an object's pixels that is inside the image and uncovered
+    cut: float = 0.15  # largest share of a sprite's width or height beyond the image's edge
+    rotation: float = 10.0  # largest, degrees either way
+    light: float = 0.25  # largest relative change of brightness and contrast; colours get a third of it
+    blur: float = 0.005  # largest sigma, share of the image's side
+
+    def __post_init__(self) -> None:
+        for wrong, message in self._faults():
+            if wrong:
+                raise ValueError(message)
+
+    def _faults(self) -> Iterator[tuple[bool, str]]:
+        yield self.size < 32, f"scenes of size {self.size}: choose at least 32 pixels a side"
+        yield not self.classes, f"scenes without classes: choose from {', '.join(CLASSES)}"
+        for name in self.classes:
+            yield name not in CLASSES, _unknown("class", name, CLASSES)
+            yield self.classes.count(name) > 1, f"class '{name}' is named twice in {', '.join(self.classes)}"
+        yield from _outside("objects", self.objects, 1, 255)
+        yield from _outside("distractors", self.distractors, 0, 255)
+        yield from _outside("extent", self.extent, SMALLEST / self.size, 1)
+        yield not 0.25 <= self.visible <= 1, f"visible {self.visible}: choose a share from 0.25 to 1"
+        yield not 0 <= self.cut <= 0.5, f"cut {self.cut}: choose a share from 0 to 0.5"
+        yield not 0 <= self.rotation <= 180, f"rotation {self.rotation}: choose from 0 to 180 degrees"
+        yield not 0 <= self.light < 1, f"light {self.light}: choose from 0 to below 1"
+        yield not 0 <= self.blur <= 0.1, f"blur {self.blur}: choose from 0 to 0.1 of the side"
+
+
+class Scene(NamedTuple):
+    """One composed image of N labelled objects, back to front, that each own at least one pixel."""
+
+    image: NDArray[np.uint8]  # [H, W, 3] RGB
+    boxes: NDArray[np.int64]  # [N, 4] x0, y0, x1, y1 of the visible pixels, half-open
+    labels: tuple[str, ...]  # N
+    instances: NDArray[np.uint8]  # [H, W] 0 background, 1..N
+    classes: NDArray[np.uint8]  # [H, W] 0 background, else 1 + the label's place in CLASSES
+    visible: tuple[float, ...]  # N, share of the object's pixels inside the image and uncovered
+    truncated: tuple[bool, ...]  # N, cut by the image's edge
+    occluded: tuple[bool, ...]  # N, more than 5 % of its pixels in the image behind something
+
+
+class Layer(NamedTuple):
+    """One sprite at its place."""
+
+    pixels: NDArray[np.float32]  # [h, w, 4] premultiplied RGB and alpha, 0..255, within the image
+    place: tuple[slice, slice]  # rows and columns of the image that they cover
+    mask: NDArray[np.bool_]  # [H, W] solid pixels in the image
+    total: int  # solid pixels, those beyond the edge included
+    label: str  # "" for a distractor
+
+
+def compose(layout: Layout, seed: int, split: str, index: int) -> Scene:
+    """Scene `index` of a split ('trainval' or 'test'), a pure function of these arguments, of no count."""
+    _check(split, seed, index)
+    rng = np.random.default_rng([seed, list(SIDES).index(split), index])
+    canvas = _background(rng, layout, SIDES[split])
+    layers = _arrange(rng, layout, SIDES[split])
+    for layer in layers:
+        canvas[layer.place] *= 1 - layer.pixels[..., 3:] / 255
+        canvas[layer.place] += layer.pixels[..., :3]
+    image = Image.fromarray(np.rint(canvas).clip(0, 255).astype(np.uint8))
+    sigma = rng.uniform(0, layout.blur) * layout.size
+    return _annotate(np.asarray(image.filter(ImageFilter.GaussianBlur(sigma))), layers)
+
+
+def write(folder: str | Path, layout: Layout, counts: Mapping[str, int], seed: int, progress: bool) -> None:
+    """A Pascal VOC folder of `counts` scenes a split, whole or none; FileExistsError unless new or empty."""
+    for split, count in counts.items():
+        _check(split, seed, count)
+    with _whole(Path(folder).absolute()) as part:
+        for name in FOLDERS:
+            (part / name).mkdir(parents=True)
+        shutil.copyfile(HERE / "CREDITS.md", part / "CREDITS.md")
+        (part / "scenes.json").write_text(json.dumps(_record(layout, counts, seed), indent=2) + "\n")
+        for split, index in _bar(counts, progress):
+            _save(part, f"{split}_{index:06d}", compose(layout, seed, split, index))
+        for split, count in counts.items():
+            names = "".join(f"{split}_{index:06d}\n" for index in range(count))
+            (part / "ImageSets" / "Main" / f"{split}.txt").write_text(names)
+
+
+def fingerprint(layout: Layout, counts: Mapping[str, int], seed: int) -> str:
+    """12 hexadecimal digits of all that `write` depends on: the arguments, the assets and VERSION."""
+    return hashlib.sha256(json.dumps(_record(layout, counts, seed), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _check(split: str, seed: int, number: int) -> None:
+    if split not in SIDES:
+        raise ValueError(_unknown("split", split, SIDES))
+    if seed < 0 or number < 0:
+        raise ValueError(f"scene {number} of seed {seed} in {split}: neither number may be negative")
+
+
+def _outside(name: str, pair: tuple[float, float], low: float, high: float) -> Iterator[tuple[bool, str]]:
+    wrong = len(pair) != 2 or not low <= pair[0] <= pair[1] <= high
+    yield wrong, f"{name} {pair}: choose a least and a most from {low:.3g} to {high}"
+
+
+def _unknown(what: str, name: str, choices: Mapping[str, str] | tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, choices, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"no {what} '{name}' in scenes: {hint}choose from {', '.join(choices)}"
+
+
+def _record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, Any]:
+    assets = hashlib.sha256(_archive()[0] + (HERE / "split.csv").read_bytes()).hexdigest()
+    return {"what": "synthetic composites", "layout": asdict(layout), "seed": seed, "counts": dict(counts),
+            "assets": assets, "version": VERSION}  # fmt: skip
+
+
+# Assets
+
+
+@functools.cache
+def _archive() -> tuple[bytes, zipfile.ZipFile]:
+    # Held in memory, since an open file's position would be shared by forked loader workers.
+    content = (HERE / "assets.zip").read_bytes()
+    return content, zipfile.ZipFile(io.BytesIO(content))
+
+
+@functools.cache
+def _catalogue() -> dict[tuple[str, str], tuple[tuple[str, ...], ...]]:
+    """(class, or kind where there is none; side) -> models, each its files."""
+    models: dict[tuple[str, str], dict[str, list[str]]] = {}
+    with open(HERE / "split.csv", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            kind = models.setdefault((row["class"] or row["kind"], row["split"]), {})
+            kind.setdefault(row["model"], []).append(row["file"])
+    return {kind: tuple(map(tuple, files.values())) for kind, files in models.items()}
+
+
+def _pick(rng: np.random.Generator, kind: str, side: str) -> str:
+    """A file of a kind, every model equally likely whatever its number of views."""
+    models = _catalogue()[kind, side]
+    views = models[rng.integers(len(models))]
+    return views[rng.integers(len(views))]
+
+
+@functools.cache
+def _sprite(file: str) -> Image.Image:
+    """A cut-out in premultiplied colours (mode RGBa), which can be scaled and turned without a halo."""
+    return Image.open(io.BytesIO(_archive()[1].read(file))).convert("RGBa")
+
+
+@functools.cache
+def _photo(file: str, least: int) -> Image.Image:
+    """A background shrunk until its shorter side has about `least` pixels, as no crop needs more."""
+    photo = Image.open(io.BytesIO(_archive()[1].read(file))).convert("RGB")
+    scale = min(1.0, least / min(photo.size))
+    return photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS)
+
+
+# Drawing
+
+
+def _background(rng: np.random.Generator, layout: Layout, side: str) -> NDArray[np.float32]:
+    """A relit square crop [H, W, 3] of half to all of a photo's shorter side."""
+    photo = _photo(_pick(rng, "background", side), 2 * layout.size)
+    crop = rng.uniform(0.5, 1) * min(photo.size)
+    x, y = rng.uniform(0, photo.width - crop), rng.uniform(0, photo.height - crop)
+    square = photo.resize((layout.size, layout.size), Image.Resampling.BICUBIC, (x, y, x + crop, y + crop))
+    pixels = np.asarray(_mirrored(rng, square), np.float32)
+    return _relit(rng, layout.light, pixels, np.full((layout.size, layout.size, 1), 255, np.float32))
+
+
+def _arrange(rng: np.random.Generator, layout: Layout, side: str) -> list[Layer]:
+    """Layers back to front, each object visible enough, so that nothing nameable stays unlabelled."""
+    objects = rng.integers(*layout.objects, endpoint=True)
+    kinds = [True] * objects + [False] * rng.integers(*layout.distractors, endpoint=True)
+    layers: list[Layer] = []
+    for wanted in rng.permutation(kinds):
+        # Distractors start smaller, lest they hide what is wanted.
+        for ease in np.linspace(0 if wanted else 0.5, 1, TRIES):
+            label = layout.classes[rng.integers(len(layout.classes))] if wanted else ""
+            layer = _layer(rng, layout, side, label, ease)
+            if _fits(layout, [*layers, layer]):
+                layers.append(layer)
+                break
+    return layers
+
+
+def _fits(layout: Layout, layers: list[Layer]) -> bool:
+    seen = zip(layers, _uncovered(layers), strict=True)
+    return all(mask.sum() >= max(1, layout.visible * layer.total) for layer, mask in seen if layer.label)
+
+
+def _uncovered(layers: list[Layer]) -> list[NDArray[np.bool_]]:
+    """The pixels [H, W] of each layer that no later one covers."""
+    seen, covered = [], np.zeros_like(layers[0].mask)
+    for layer in reversed(layers):
+        seen.append(layer.mask & ~covered)
+        covered = covered | layer.mask
+    return seen[::-1]
+
+
+def _layer(rng: np.random.Generator, layout: Layout, side: str, label: str, ease: float) -> Layer:
+    """A sprite at a random place; at ease 1 smallest and wholly inside, where a first object always fits."""
+    sprite = _posed(rng, layout, _sprite(_pick(rng, label or "distractor", side)), ease)
+    cut = (1 - ease) * layout.cut
+    x = rng.uniform(-cut * sprite.width, layout.size - (1 - cut) * sprite.width)
+    highest = max(HORIZON * layout.size, (1 - cut) * sprite.height)
+    bottom = rng.uniform(highest, layout.size + cut * sprite.height)
+    return _placed(rng, layout, sprite, (int(x), int(bottom) - sprite.height), label)
+
+
+def _placed(
+    rng: np.random.Generator, layout: Layout, sprite: Image.Image, corner: tuple[int, int], label: str
+) -> Layer:
+    """The relit layer of a sprite whose upper left corner x, y may be negative."""
+    x, y = corner
+    whole = np.asarray(sprite, np.float32)
+    total = int(np.count_nonzero(whole[..., 3] > SOLID))
+    pixels = whole[max(0, -y) : layout.size - y, max(0, -x) : layout.size - x]
+    rgb = _relit(rng, layout.light, pixels[..., :3], pixels[..., 3:])
+    place = np.s_[max(0, y) : y + whole.shape[0], max(0, x) : x + whole.shape[1]]
+    mask = np.zeros((layout.size, layout.size), np.bool_)
+    mask[place] = pixels[..., 3] > SOLID
+    return Layer(np.concatenate([rgb, pixels[..., 3:]], axis=2), place, mask, total, label)
+
+
+def _posed(rng: np.random.Generator, layout: Layout, sprite: Image.Image, ease: float) -> Image.Image:
+    """The sprite mirrored or not, turned, trimmed and scaled to its extent."""
+    angle = rng.uniform(-layout.rotation, layout.rotation)
+    sprite = _mirrored(rng, sprite).rotate(angle, Image.Resampling.BILINEAR, expand=True)
+    sprite = sprite.crop(sprite.getbbox())
+    low, high = layout.extent
+    scale = rng.uniform(low, high - ease * (high - low)) * layout.size / max(sprite.size)
+    shape = (max(1, round(sprite.width * scale)), max(1, round(sprite.height * scale)))
+    return sprite.resize(shape, Image.Resampling.BICUBIC)
+
+
+def _mirrored(rng: np.random.Generator, image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
+
+
+def _relit(
+    rng: np.random.Generator, light: float, rgb: NDArray[np.float32], alpha: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Premultiplied colours [H, W, 3] in another brightness, contrast and tint, at most alpha [H, W, 1]."""
+    contrast = rng.uniform(1 - light, 1 + light)
+    tint = rng.uniform(1 - light, 1 + light) * rng.uniform(1 - light / 3, 1 + light / 3, 3)
+    gain, lift = (contrast * tint).astype(np.float32), ((1 - contrast) / 2 * tint).astype(np.float32)
+    return np.clip(rgb * gain + alpha * lift, 0, alpha)
+
+
+def _annotate(image: NDArray[np.uint8], layers: list[Layer]) -> Scene:
+    seen = [(layer, mask) for layer, mask in zip(layers, _uncovered(layers), strict=True) if layer.label]
+    instances, classes = np.zeros((2, *image.shape[:2]), np.uint8)
+    for number, (layer, mask) in enumerate(seen, 1):
+        instances[mask] = number
+        classes[mask] = CLASSES.index(layer.label) + 1
+    return Scene(
+        image=image,
+        boxes=np.array([_box(mask) for _, mask in seen]),
+        labels=tuple(layer.label for layer, _ in seen),
+        instances=instances,
+        classes=classes,
+        visible=tuple(float(mask.sum() / layer.total) for layer, mask in seen),
+        truncated=tuple(bool(layer.mask.sum() < layer.total) for layer, _ in seen),
+        occluded=tuple(bool(mask.sum() < (1 - OCCLUDED) * layer.mask.sum()) for layer, mask in seen),
+    )
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """The extent x0, y0, x1, y1 of a mask [H, W] with at least one pixel, half-open."""
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+
+# Writing
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A sibling folder that becomes `folder` at the end, or vanishes with any exception or Ctrl-C."""
+    _refuse_occupied(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        part = Path(temporary) / folder.name  # as the temporary one is readable by its owner alone
+        part.mkdir()
+        yield part
+        _refuse_occupied(folder)
+        part.replace(folder)
+
+
+def _refuse_occupied(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not an empty folder: remove it or choose another")
+
+
+def _bar(counts: Mapping[str, int], progress: bool) -> Iterator[tuple[str, int]]:
+    """Every split and index, under a progress bar if asked for."""
+    from tqdm import tqdm  # not needed to compose
+
+    with tqdm(total=sum(counts.values()), desc="scenes", unit="image", disable=not progress) as bar:
+        for split, count in counts.items():
+            for index in range(count):
+                yield split, index
+                bar.update()
+
+
+def _save(folder: Path, name: str, scene: Scene) -> None:
+    Image.fromarray(scene.image).save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
+    _save_mask(folder / "SegmentationClass" / f"{name}.png", scene.classes)
+    _save_mask(folder / "SegmentationObject" / f"{name}.png", scene.instances)
+    tree = _element("annotation", _annotation(name, scene))
+    ElementTree.indent(tree)
+    (folder / "Annotations" / f"{name}.xml").write_bytes(ElementTree.tostring(tree) + b"\n")
+
+
+def _save_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(mask, mode="P")
+    image.putpalette(_colours())
+    image.save(path)
+
+
+@functools.cache
+def _colours() -> bytes:
+    """VOC's colour map: 256 RGB triples, bit by bit from the index, so that neighbours differ."""
+    bits = (np.arange(256)[:, None, None] >> (3 * np.arange(8)[:, None] + np.arange(3))) & 1
+    return bytes((bits << (7 - np.arange(8)[:, None])).sum(axis=1).astype(np.uint8).ravel())
+
+
+def _annotation(name: str, scene: Scene) -> dict[str, Any]:
+    height, width, depth = scene.image.shape
+    return {
+        "folder": "scenes",
+        "filename": f"{name}.jpg",
+        "source": {"database": "scenes: synthetic composites"},
+        "size": {"width": width, "height": height, "depth": depth},
+        "segmented": 1,
+        "object": [_object(scene, number) for number in range(len(scene.labels))],
+    }
+
+
+def _object(scene: Scene, number: int) -> dict[str, Any]:
+    x0, y0, x1, y1 = scene.boxes[number]
+    return {
+        "name": scene.labels[number],
+        "pose": "Unspecified",
+        "truncated": int(scene.truncated[number]),
+        "occluded": int(scene.occluded[number]),
+        "difficult": 0,
+        # VOC counts pixels from 1 and includes both ends.
+        "bndbox": {"xmin": x0 + 1, "ymin": y0 + 1, "xmax": x1, "ymax": y1},
+    }
+
+
+def _element(tag: str, content: Any) -> ElementTree.Element:
+    """An XML element of nested dicts, in which a list repeats its tag."""
+    element = ElementTree.Element(tag)
+    if not isinstance(content, dict):
+        element.text = str(content)
+        return element
+    for name, value in content.items():
+        element.extend(_element(name, item) for item in (value if isinstance(value, list) else [value]))
+    return element

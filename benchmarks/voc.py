@@ -1,0 +1,216 @@
+"""Reads a Pascal VOC folder and refuses it whole if any part is unusable (layout: VOC2007 devkit, section 4)."""
+
+import hashlib
+import math
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+Box = tuple[float, float, float, float]
+
+SUFFIXES = (".jpg", ".jpeg", ".JPG", ".JPEG")
+EXIF_ORIENTATION = 0x0112
+EXIF_SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
+
+
+class VocError(ValueError):
+    """One line that names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image and its objects; the three tuples of objects have the same length, zero for an empty image."""
+
+    id: str
+    jpeg: Path
+    width: int  # px, as detectron2 reads the image: after its EXIF rotation
+    height: int  # px
+    boxes: tuple[Box, ...]  # px, x0 y0 x1 y1 by their edges: VOC's xmin - 1, ymin - 1, xmax, ymax
+    labels: tuple[str, ...]
+    difficult: tuple[bool, ...]  # trained on, but neither missed nor found in the evaluation
+    digest: str  # sha256 of the id, the image's size in bytes and the annotation
+
+
+@dataclass(frozen=True)
+class Voc:
+    """A checked data set: every image decodes, every box lies inside its image, every class can be learnt and scored."""
+
+    folder: Path
+    classes: tuple[str, ...]  # sorted; all that are named in train, and test names no other
+    train: tuple[Record, ...]
+    test: tuple[Record, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of both splits' records in order; a copy of the folder elsewhere has the same one."""
+        lines = [r.digest for r in self.train] + ["test"] + [r.digest for r in self.test]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @property
+    def summary(self) -> str:
+        """One line: images, objects and classes."""
+        objects = [sum(len(r.labels) for r in split) for split in (self.train, self.test)]
+        return (
+            f"{len(self.train)} train images with {objects[0]} objects, "
+            f"{len(self.test)} test images with {objects[1]} objects, "
+            f"{len(self.classes)} classes: {', '.join(self.classes)}"
+        )
+
+
+def read(folder: Path) -> Voc:
+    """Reads and checks both splits of `folder`.
+
+    Train is trainval.txt and test is test.txt; where there is no trainval.txt, train is train.txt, and where there is
+    no test.txt the pair is train.txt and val.txt, because VOC's own trainval.txt contains val.txt.
+    Raises VocError, one line that names the file.
+    """
+    lists = folder / "ImageSets" / "Main"
+    held_out = (lists / "test.txt").is_file()
+    train = ("trainval", "train") if held_out else ("train", "trainval")
+    return check(folder, read_split(folder, *train), read_split(folder, "test", "val"))
+
+
+def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...]) -> Voc:
+    """The two splits as a data set; raises VocError on a shared image or a class that cannot be learnt or scored."""
+    shared = {r.id for r in train} & {r.id for r in test}
+    if shared:
+        raise VocError(f"{folder}: image {min(shared)!r} is in train and in test")
+    learnt = Counter(label for r in train for label in r.labels)
+    if not learnt:
+        raise VocError(f"{folder}: the train split has no objects")
+    for record in test:
+        for label in record.labels:
+            if label not in learnt:
+                raise VocError(f"{folder}: class {label!r} of test image {record.id!r} is missing in train")
+    # detectron2's evaluator divides by this count: without the check the AP of every class becomes NaN
+    scored = {label for r in test for label, hard in zip(r.labels, r.difficult, strict=True) if not hard}
+    for label in sorted(learnt):
+        if label not in scored:
+            raise VocError(f"{folder}: class {label!r} has no object in test that is not marked difficult")
+    return Voc(folder, tuple(sorted(learnt)), train, test)
+
+
+def read_split(folder: Path, *names: str) -> tuple[Record, ...]:
+    """The records of the first of ImageSets/Main/{names}.txt that exists, in the file's order."""
+    if not folder.is_dir():
+        raise VocError(f"{folder}: no such folder")
+    lists = [folder / "ImageSets" / "Main" / f"{name}.txt" for name in names]
+    for path in lists:
+        if path.is_file():
+            return tuple(_record(folder, id) for id in _ids(path))
+    raise VocError(f"{lists[0]}: missing" + "".join(f", and so is {path.name}" for path in lists[1:]))
+
+
+def _ids(path: Path) -> list[str]:
+    ids = [line.strip() for line in _decode(path).splitlines() if line.strip()]
+    if not ids:
+        raise VocError(f"{path}: no image is listed")
+    for id, count in Counter(ids).items():
+        if count > 1:
+            raise VocError(f"{path}: image {id!r} is listed {count} times")
+        if "/" in id or "\\" in id:
+            raise VocError(f"{path}: {id!r} is a path, an image's name without suffix was expected")
+    return ids
+
+
+def _decode(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VocError(f"{path}: unreadable: {error}") from None
+
+
+def _record(folder: Path, id: str) -> Record:
+    jpeg = _jpeg(folder / "JPEGImages", id)
+    path = folder / "Annotations" / f"{id}.xml"
+    root, raw = _parse(path)
+    size = root.find("size")
+    if size is None:
+        raise VocError(f"{path}: no <size>")
+    width, height = (_whole(_number(size, tag, path), tag, path) for tag in ("width", "height"))
+    _check_image(jpeg, width, height)
+    objects = [_object(node, width, height, path) for node in root.findall("object")]
+    digest = hashlib.sha256(f"{id}\n{jpeg.stat().st_size}\n".encode() + raw).hexdigest()
+    boxes, labels, difficult = zip(*objects, strict=True) if objects else ((), (), ())
+    return Record(id, jpeg, width, height, boxes, labels, difficult, digest)
+
+
+def _jpeg(folder: Path, id: str) -> Path:
+    for suffix in SUFFIXES:
+        if (folder / (id + suffix)).is_file():
+            return folder / (id + suffix)
+    raise VocError(f"{folder / (id + SUFFIXES[0])}: missing, but listed in ImageSets")
+
+
+def _parse(path: Path) -> tuple[ET.Element, bytes]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise VocError(f"{path}: unreadable: {error.strerror}") from None
+    # a document type can define entities that grow without bound; a NUL betrays an encoding that would hide one
+    if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw or b"\0" in raw:
+        raise VocError(f"{path}: a document type, an entity or a NUL byte: not a Pascal VOC annotation")
+    try:
+        return ET.fromstring(raw), raw
+    except (ET.ParseError, LookupError, ValueError) as error:
+        raise VocError(f"{path}: malformed XML: {error}") from None
+
+
+def _check_image(path: Path, width: int, height: int) -> None:
+    """Decodes the whole image, since a truncated file opens without complaint; raises VocError on another size."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            found = image.size
+            sideways = image.getexif().get(EXIF_ORIENTATION) in EXIF_SIDEWAYS
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise VocError(f"{path}: not a readable image: {' '.join(str(error).split())}") from None
+    found, turned = (found[::-1], " once turned by its EXIF orientation") if sideways else (found, "")
+    if found != (width, height):
+        raise VocError(f"{path}: {found[0]}x{found[1]} px{turned}, but its XML says {width}x{height}")
+
+
+def _object(node: ET.Element, width: int, height: int, path: Path) -> tuple[Box, str, bool]:
+    label = (node.findtext("name") or "").strip()
+    frame = node.find("bndbox")
+    if not label or frame is None:
+        raise VocError(f"{path}: an object without {'<bndbox>' if label else '<name>'}")
+    box = _box(frame, width, height, f"{path}: object {label!r}")
+    # strangers' files often lack it: VOC's meaning of absence is "not difficult"
+    difficult = (node.findtext("difficult") or "0").strip()
+    if difficult not in ("0", "1"):
+        raise VocError(f"{path}: object {label!r}: <difficult> is {difficult!r}, 0 or 1 was expected")
+    return box, label, difficult == "1"
+
+
+def _box(frame: ET.Element, width: int, height: int, where: str) -> Box:
+    """VOC's corners, 1-based and inclusive, checked as written (no fraction of a pixel is forgiven), to edges."""
+    x0, y0, x1, y1 = (_number(frame, tag, where) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    shown = f"box {x0:g} {y0:g} {x1:g} {y1:g}"
+    if x1 <= x0 or y1 <= y0:
+        raise VocError(f"{where}: {shown} is inverted or has no area")
+    if x0 < 1 or y0 < 1 or x1 > width or y1 > height:
+        raise VocError(f"{where}: {shown} leaves the image, 1 1 {width} {height}")
+    return x0 - 1, y0 - 1, x1, y1
+
+
+def _number(node: ET.Element, tag: str, where: Path | str) -> float:
+    text = node.findtext(tag)
+    if text is None:
+        raise VocError(f"{where}: no <{tag}>")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise VocError(f"{where}: <{tag}> is {text.strip()!r}, a number was expected")
+    return value
+
+
+def _whole(value: float, tag: str, where: Path) -> int:
+    if value != int(value) or value < 1:
+        raise VocError(f"{where}: <{tag}> is {value:g}, a whole number of pixels was expected")
+    return int(value)

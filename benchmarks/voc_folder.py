@@ -1,0 +1,28 @@
+"""Any folder in Pascal VOC's layout, with its own classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks.detection import Detector
+from benchmarks.voc import Voc, VocError, read
+
+
+# the settings of a benchmark are the detector's fields, so that `--set benchmark.lr=0.01` needs no second name
+@dataclass(frozen=True)
+class VocFolder(Detector):
+    """Faster R-CNN on your own folder in Pascal VOC layout (JPEGImages, Annotations, ImageSets/Main)"""
+
+    name: ClassVar[str] = "voc-folder"
+
+    sizes: tuple[int, ...] = (160,)
+    anchors: tuple[int, ...] = (12, 24, 48, 96, 144)
+
+    def prepare(self, data: Path | None, cache: Path) -> Voc:
+        """The checked folder; nothing is written to `cache`. Raises VocError."""
+        if data is None:
+            raise VocError(f"benchmark {self.name!r} needs a folder: --benchmark-data DIR")
+        return read(data)
+
+
+BENCHMARK = VocFolder

@@ -1,0 +1,16 @@
+"""Running, recording and tabulating: the part that alone knows both methods and benchmarks."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+# Spinning OpenMP threads slow everything down 7 to 10 times as soon as another process wants the cores;
+# it must be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+for sibling in ("methods", "benchmarks"):  # generic names: a stranger's package must not take their place
+    spec = find_spec(sibling)
+    if spec is None or not spec.origin or Path(spec.origin).resolve().parent.parent != ROOT:
+        raise ImportError(f"the package {sibling!r} that Python finds is not the one beside harness in {ROOT}")

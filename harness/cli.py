@@ -1,0 +1,223 @@
+"""The command line: verbs and their words; every verb's work is done elsewhere, and torch only where it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import ROOT, plugins, records
+from harness.experiment import Experiment, base_words, build, run, words
+from harness.presets import PRESETS
+
+if TYPE_CHECKING:
+    from harness.pretrain import Machine
+
+FORMATS = ("text", "md", "latex", "csv", "json")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 2 refused in one line (HARNESS_TRACEBACK=1 shows where), 130 stopped by Ctrl-C."""
+    given = parser().parse_args(argv)
+    try:
+        given.verb(given)
+    except KeyboardInterrupt:
+        print("\nharness: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
+        if os.environ.get("HARNESS_TRACEBACK"):
+            raise
+        print(f"harness: {one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def one_line(error: Exception) -> str:
+    """An error's message on one line; of a system error the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def parser() -> argparse.ArgumentParser:
+    """All verbs."""
+    top = argparse.ArgumentParser(prog="harness", description="Compare dense self-supervised pre-training strategies.")
+    verbs = top.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, work: object, summary: str, example: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        made = verbs.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"example: harness {example}",
+            parents=parents,
+        )
+        made.set_defaults(verb=work)
+        return made
+
+    made = verb("run", run_verb, "pre-train, fine-tune a detector and record the scores", "run --strategy location",
+                words(), machine_words(), results_words())  # fmt: skip
+    made.add_argument("--dry-run", action="store_true", help="print settings, steps and an estimate; do nothing")
+    made = verb("table", table_verb, "print a table of the paper beside our numbers", "table A1 --format md",
+                base_words(), results_words())  # fmt: skip
+    made.add_argument("name", metavar="TABLE", help="A1 or A2")
+    made.add_argument("--format", choices=FORMATS, default="text", help="(text)")
+    verb("list", list_verb, "list all that can be chosen by name", "list")
+    made = verb("show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words())
+    made.add_argument("run", metavar="RUN", help="the run's name, or how it begins")
+    made = verb("data", data_verb, "compose embedded data as a Pascal VOC folder",
+                "data scenes --images 100 --size 128 --out scenes")  # fmt: skip
+    made.add_argument("name", metavar="NAME", choices=["scenes"], help="scenes")
+    made.add_argument("--images", metavar="N", type=int, default=1000, help="train images; a fifth as many to test (1000)")
+    made.add_argument("--size", metavar="S", type=int, default=128, help="pixels a side (128)")
+    made.add_argument("--seed", metavar="N", type=int, default=0, help="of the scenes (0)")
+    made.add_argument("--out", metavar="DIR", required=True, help="a folder that does not exist yet, or is empty")
+    verb("doctor", doctor_verb, "say what is installed, what works and how to mend what does not", "doctor")
+    verb("speed", speed_verb, "time a pre-training step against the naked backbone", "speed", machine_words())
+    return top
+
+
+def machine_words() -> argparse.ArgumentParser:
+    """Where a run computes; none of it is a setting of the experiment."""
+    made = argparse.ArgumentParser(add_help=False)
+    add = made.add_argument_group("the machine").add_argument
+    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (a GPU where there is one)")
+    add("--workers", metavar="N", type=int, default=1, help="processes that load images (1)")
+    return made
+
+
+def results_words() -> argparse.ArgumentParser:
+    """Where records lie."""
+    made = argparse.ArgumentParser(add_help=False)
+    made.add_argument("--results", metavar="DIR", type=Path, default=ROOT / "results", help="where records lie (results)")
+    return made
+
+
+def run_verb(given: argparse.Namespace) -> None:
+    """Run the experiment, unless it has been run."""
+    experiment = build(given)
+    if given.dry_run:
+        from harness.estimate import estimate
+
+        print(estimate(experiment, machine(given)))
+        return
+    found = finished(experiment, given.results)
+    if found:
+        print(f"this has been run: {found.id}")
+    else:
+        print(f"run {experiment.run_id}", flush=True)
+        found = run(experiment, machine(given), given.results, ROOT / ".cache")
+    print("  ".join(f"{name} {score:.2f}" for name, score in (found.scores or {}).items()))
+    print(f"record: {shown(found.folder)}")
+
+
+def finished(experiment: Experiment, results: Path) -> records.Record | None:
+    """The finished run of exactly these settings, None if there is none."""
+    folder = results / "runs" / experiment.run_id
+    record = records.read(folder) if (folder / "scores.json").exists() else None
+    return record
+
+
+def table_verb(given: argparse.Namespace) -> None:
+    """Print a table; folders that are no records are named on stderr."""
+    from harness import tables
+
+    if given.name not in tables.TABLES:
+        raise plugins.unknown("table", given.name, tables.TABLES)
+    found, broken = records.read_all(given.results)
+    for line in broken:
+        print(f"harness: left out: {line}", file=sys.stderr)
+    rows = tables.rows(given.name, extra_words(given), found, given.results)
+    print(tables.render(given.name, rows, given.preset, given.format))
+
+
+def extra_words(given: argparse.Namespace) -> list[str]:
+    """The words that the user gave for the whole table."""
+    singles = {"--preset": given.preset if given.preset != "demo" else None, "--data": given.data,
+               "--benchmark": given.benchmark, "--benchmark-data": given.benchmark_data}  # fmt: skip
+    pairs = [[name, value] for name, value in singles.items() if value is not None]
+    return [word for pair in [*pairs, *(["--set", change] for change in given.set)] for word in pair]
+
+
+def list_verb(given: argparse.Namespace) -> None:
+    """Print every kind of thing that has a name, one line each."""
+    from harness.tables import TABLES
+
+    kinds = {
+        **plugins.summaries(),
+        "presets": {name: preset.summary for name, preset in PRESETS.items()},
+        "tables": {name: table.summary for name, table in TABLES.items()},
+    }
+    for kind, lines in kinds.items():
+        print(f"{kind}:")
+        for name, line in lines.items():
+            print(f"  {name:<15} {line}")
+
+
+def show_verb(given: argparse.Namespace) -> None:
+    """Print a run's record."""
+    record = records.find(given.results, given.run)
+    provenance = record.folder / "provenance.json"
+    parts = {
+        "settings": record.settings,
+        "provenance": records.read_json(provenance) if provenance.exists() else None,
+        "scores": record.scores,
+    }
+    print(f"run {record.id}: {record.status}\n{shown(record.folder)}")
+    for name, content in parts.items():
+        print(f"\n{name}:\n{json.dumps(content, indent=2, ensure_ascii=False)}")
+    print("\nfiles:")
+    for file in sorted(record.folder.iterdir()):
+        print(f"  {file.stat().st_size:>11,} {file.name}")
+
+
+def data_verb(given: argparse.Namespace) -> None:
+    """Compose scenes into a folder."""
+    from benchmarks.scenes.compose import Layout, write
+
+    if given.images < 1:
+        raise ValueError(f"--images {given.images}: at least 1 was expected")
+    counts = {"trainval": given.images, "test": max(1, given.images // 5)}
+    write(given.out, Layout(size=given.size), counts, given.seed, progress=True)
+    print(f"{sum(counts.values())} scenes in {given.out}: try --benchmark voc-folder --benchmark-data {given.out}")
+
+
+def doctor_verb(given: argparse.Namespace) -> None:
+    """Print what works here."""
+    from harness.doctor import examine
+
+    print(examine())
+
+
+def speed_verb(given: argparse.Namespace) -> None:
+    """Print the step ratio."""
+    from harness.speed import step_ratio
+
+    print(step_ratio(machine(given)))
+
+
+def machine(given: argparse.Namespace) -> Machine:
+    """Where to compute; ValueError for a device that is not there."""
+    import torch
+
+    from harness.pretrain import Machine
+
+    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if given.workers < 0:
+        raise ValueError(f"--workers {given.workers}: must be at least 0")
+    if device != "cpu" and not device.startswith("cuda"):
+        raise ValueError(f"--device {device}: choose cpu, cuda or cuda:N")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {device}: torch finds no CUDA device here; `harness doctor` says more")
+    return Machine(device, given.workers)
+
+
+def shown(path: Path) -> Path:
+    """A path as short as it can be written from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

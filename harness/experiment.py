@@ -1,0 +1,233 @@
+"""One experiment: strategy, recipe and benchmark, from the words of a command line to scores."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.scenes import Scenes
+from harness import files, plugins, provenance, records
+from harness.presets import PRESETS, Preset
+from harness.settings import assign, describe
+from methods.recipe import Recipe
+
+if TYPE_CHECKING:
+    from harness.pretrain import Machine
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides a run's scores, save the machine."""
+
+    strategy_name: str
+    strategy: Any
+    recipe: Recipe
+    benchmark: Any
+    scenes: Scenes | None  # to pre-train on; None: the folder
+    data: str | None  # folder to pre-train on, as the user wrote it
+    benchmark_data: str | None
+    seed: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is recorded, and compared when a table looks for its runs."""
+        return {
+            "strategy": self.strategy_name,
+            "match": describe(self.strategy),
+            "recipe": describe(self.recipe),
+            "data": self.data if self.scenes is None else f"scenes-{self.scenes.fingerprint}",
+            "benchmark": {"name": self.benchmark.name, **describe(self.benchmark)},
+            "benchmark_data": self.benchmark_data,
+            "seed": self.seed,
+        }
+
+    @property
+    def run_id(self) -> str:
+        """The name of its run: strategy, seed and a hash of all settings."""
+        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        return f"{self.strategy_name}-s{self.seed}-{digest[:8]}"
+
+
+def base_words() -> argparse.ArgumentParser:
+    """The words that a whole table may share."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add = parser.add_argument_group("the settings").add_argument
+    add("--preset", metavar="NAME", default="demo", help="base of settings: demo, study or paper (demo)")
+    add(
+        "--set",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help="change a field of the recipe, of the strategy (match.FIELD) or of the benchmark (benchmark.FIELD)",
+    )
+    add("--data", metavar="DIR", help="images to pre-train on: any folder; of a VOC folder its train split")
+    add("--benchmark", metavar="NAME", help="how the backbone is judged (the preset's)")
+    add("--benchmark-data", metavar="DIR", help="the benchmark's data")
+    return parser
+
+
+def words() -> argparse.ArgumentParser:
+    """The words that define an experiment: those of `harness run` and of a table's rows alike."""
+    parser = argparse.ArgumentParser(add_help=False, parents=[base_words()])
+    parser.add_argument("--strategy", metavar="NAME", help="which sites agree: see `harness list`, or a dotted path")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is random (0)")
+    return parser
+
+
+def build(given: argparse.Namespace) -> Experiment:
+    """The experiment of parsed words; a ValueError says which word stands for nothing and what there is."""
+    if given.strategy is None:
+        raise ValueError(f"--strategy is missing: choose from {', '.join(plugins.strategy_files())}")
+    if given.seed < 0:
+        raise ValueError(f"--seed {given.seed}: must be at least 0")
+    if given.preset not in PRESETS:
+        raise plugins.unknown("preset", given.preset, PRESETS)
+    preset = PRESETS[given.preset]
+    changes = [split_change(change) for change in given.set]
+    recipe = change(preset.recipe, "recipe", changes)
+    benchmark = change(base_benchmark(preset, given.benchmark, recipe.depth), "benchmark", changes)
+    if benchmark.depth != recipe.depth:
+        raise ValueError(f"benchmark.depth={benchmark.depth}: the backbone has depth {recipe.depth}")
+    return Experiment(
+        strategy_name=given.strategy,
+        strategy=change(plugins.strategy(given.strategy)(), "match", changes),
+        recipe=recipe,
+        benchmark=benchmark,
+        scenes=embedded(preset, benchmark) if given.data is None else None,
+        data=given.data,
+        benchmark_data=given.benchmark_data,
+        seed=given.seed,
+    )
+
+
+def split_change(text: str) -> tuple[str, str, str]:
+    """The part (recipe, match or benchmark), field and value of one --set."""
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text}: FIELD=VALUE was expected")
+    part, dot, rest = field.partition(".")
+    return (part, rest, value) if dot and part in ("match", "benchmark") else ("recipe", field, value)
+
+
+def change(settings: Any, part: str, changes: Sequence[tuple[str, str, str]]) -> Any:
+    """The settings with all changes of their part made, in order."""
+    for its, field, value in changes:
+        if its == part:
+            settings = assign(settings, field, value)
+    return settings
+
+
+def base_benchmark(preset: Preset, name: str | None, depth: int) -> Any:
+    """The named benchmark, or the preset's, for a backbone of that depth."""
+    if name is None or name == preset.benchmark.name:
+        return replace(preset.benchmark, depth=depth)
+    return replace(plugins.benchmark(name)(), depth=depth)
+
+
+def embedded(preset: Preset, benchmark: Any) -> Scenes | None:
+    """The scenes to pre-train on where no folder is given: the benchmark's own, else the preset's."""
+    return benchmark if isinstance(benchmark, Scenes) else preset.scenes
+
+
+def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) -> records.Record:
+    """Pre-train, benchmark and record; goes on with an unfinished run of the same settings.
+
+    Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
+    """
+    judged = experiment.benchmark.prepare(folder_of(experiment.benchmark_data), cache)
+    source, images = find_images(experiment, cache)
+    folder = results / "runs" / experiment.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "command": ["harness", *sys.argv[1:]],
+        "code": provenance.code(),
+        "versions": provenance.versions(),
+        "machine": {**provenance.device(machine.device), "workers": machine.workers},
+        "data": {"images": len(images), "fingerprint": provenance.fingerprint(images, source)},
+        "benchmark_data": {"fingerprint": judged.fingerprint, "summary": judged.summary},
+    }
+
+    def work() -> dict[str, float]:
+        with account(folder, facts) as seconds:
+            backbone = folder / "backbone.pth"
+            with clock(seconds, "pretrain"):
+                if not backbone.exists():
+                    train_backbone(experiment, images, folder, machine)
+            with clock(seconds, "benchmark"):
+                scores = experiment.benchmark.evaluate(backbone, judged, folder, experiment.seed, machine.device)
+        return {name: float(score) for name, score in scores.items()}
+
+    records.observe(folder, experiment.settings, work)
+    return records.read(folder)
+
+
+def train_backbone(experiment: Experiment, images: Sequence[Path], folder: Path, machine: Machine) -> None:
+    """Write folder/backbone.pth; torch is first needed here."""
+    from harness.pretrain import pretrain
+
+    pretrain(experiment.strategy, experiment.recipe, images, folder, experiment.seed, machine)
+
+
+def find_images(experiment: Experiment, cache: Path) -> tuple[Path, list[Path]]:
+    """The folder to pre-train on and its images in a fixed order, of a Pascal VOC folder the train split's alone."""
+    folder = experiment.scenes.folder(cache) if experiment.scenes else folder_of(experiment.data)
+    if folder is None:
+        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
+    listed = [folder / "ImageSets" / "Main" / f"{split}.txt" for split in ("trainval", "train")]
+    found = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
+    if list_ := next((file for file in listed if file.is_file()), None):
+        names = set(list_.read_text(encoding="utf-8").split())
+        found = [file for file in found if file.parent.name == "JPEGImages" and file.stem in names]
+    if not found:
+        raise ValueError(f"{folder}: no images to pre-train on (looked for {', '.join(sorted(SUFFIXES))})")
+    for file in found:
+        if file.stat().st_size == 0:
+            raise ValueError(f"{file}: an empty file, not an image")
+    return folder, found
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, hidden ones and links to folders left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def folder_of(text: str | None) -> Path | None:
+    """A path that the user wrote, which must be a folder; None stays None."""
+    if text is not None and not Path(text).is_dir():
+        raise ValueError(f"{text}: no such folder")
+    return None if text is None else Path(text)
+
+
+@contextmanager
+def account(folder: Path, facts: dict[str, Any]) -> Iterator[dict[str, float]]:
+    """Write folder/provenance.json before and after the work; the yielded seconds go on from an earlier try's."""
+    file = folder / "provenance.json"
+    seconds: dict[str, float] = records.read_json(file)["seconds"] if file.exists() else {}
+    try:
+        files.write_json(file, {**facts, "seconds": seconds})
+        yield seconds
+    finally:
+        files.write_json(file, {**facts, "seconds": seconds, "peak_memory_mib": provenance.peak_memory()})
+
+
+@contextmanager
+def clock(seconds: dict[str, float], part: str) -> Iterator[None]:
+    """Add the time that its block takes."""
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[part] = round(seconds.get(part, 0.0) + time.monotonic() - start, 1)

@@ -1,0 +1,205 @@
+"""Pre-training: SGD on the loss of a strategy over two views of every image, resumable at any step (METHODS 1.3, 9.1)."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from harness import files
+from methods.correspondence import Strategy
+from methods.pixsim import Loss, PixSim
+from methods.recipe import Recipe
+from methods.views import BrokenImage, Order, TwoViews, View, normalise
+
+CHECKPOINT_EVERY = 60.0  # seconds
+POINTS = 500  # the curve has about as many
+
+
+class PretrainError(ValueError):
+    """A pre-training that cannot start or go on, in one line."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a pre-training runs; on a CPU nothing of it changes the result."""
+
+    device: str = "cpu"  # or cuda
+    workers: int = 1  # loader processes; 0 loads in the main process
+
+
+@dataclass
+class Training:
+    """A model, its optimizer and the steps they have made: what a checkpoint holds."""
+
+    model: PixSim
+    optimizer: torch.optim.SGD
+    step: int = 0
+
+    def save(self, file: Path) -> None:
+        """Write the checkpoint whole or not at all."""
+        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        files.write(file, lambda out: torch.save(parts, out))
+
+    def resume(self, file: Path) -> None:
+        """Take over a checkpoint."""
+        parts = torch.load(file, weights_only=True, map_location="cpu")
+        self.model.load_state_dict(parts["model"])
+        self.optimizer.load_state_dict(parts["optimizer"])
+        self.step = parts["step"]
+
+
+def pretrain(
+    strategy: Strategy, recipe: Recipe, images: Sequence[Path], folder: Path, seed: int, machine: Machine
+) -> Path:
+    """Train on the images and return folder/backbone.pth: the encoder's state dict under torchvision's names.
+
+    folder/curve.jsonl holds the curve. Goes on from folder/checkpoint.pth; Ctrl-C and SIGTERM write that file and
+    raise KeyboardInterrupt. Raises PretrainError for a loss that is not finite, BrokenImage for an undecodable file.
+    """
+    torch.manual_seed(seed)
+    device = torch.device(machine.device)
+    model = PixSim(strategy, recipe).to(device)
+    training = Training(model, build_optimizer(model, recipe))
+    checkpoint = folder / "checkpoint.pth"
+    if checkpoint.exists():
+        training.resume(checkpoint)
+    if type(strategy).trains:
+        train(training, recipe, images, folder, seed, machine)
+    weights = {name: value.cpu().contiguous() for name, value in model.encoder.state_dict().items()}
+    files.write(folder / "backbone.pth", lambda out: torch.save(weights, out))
+    checkpoint.unlink(missing_ok=True)
+    return folder / "backbone.pth"
+
+
+def train(
+    training: Training, recipe: Recipe, images: Sequence[Path], folder: Path, seed: int, machine: Machine
+) -> None:
+    """The loop: every step from where the training stands to the end of the last epoch."""
+    steps = steps_per_epoch(recipe, len(images))
+    total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
+    device, saved = torch.device(machine.device), time.monotonic()
+    trim(folder / "curve.jsonl", training.step)
+    batches = load(TwoViews(images, recipe, seed), Order(len(images), recipe, seed, training.step), machine)
+    bar = tqdm(total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None)
+    with bar, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
+        for first, second in batches:
+            epoch = training.step // steps
+            loss = update(training, recipe, epoch, (normalise(View(*first), device), normalise(View(*second), device)))
+            training.step += 1
+            if training.step % every == 0 or training.step == total:
+                point = measure(training, recipe, epoch, loss)
+                curve.write(json.dumps(point) + "\n")
+                bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
+            bar.update(recipe.batch)
+            if stopped() or time.monotonic() - saved > CHECKPOINT_EVERY:
+                curve.flush()
+                training.save(folder / "checkpoint.pth")
+                saved = time.monotonic()
+            if stopped():
+                raise KeyboardInterrupt
+
+
+def steps_per_epoch(recipe: Recipe, images: int) -> int:
+    """Whole batches in the images; PretrainError where there is none."""
+    if images < recipe.batch:
+        raise PretrainError(f"batch={recipe.batch}: there are only {images} images to pre-train on")
+    return images // recipe.batch
+
+
+def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
+    """One step of SGD; PretrainError, before anything is changed, where the loss is not finite."""
+    set_rate(training.optimizer, recipe, epoch)
+    with torch.autocast(views[0].image.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        loss: Loss = training.model(*views)
+    if not torch.isfinite(loss.value):
+        value, lr = loss.value.item(), recipe.lr
+        raise PretrainError(f"the loss is {value} at step {training.step} (epoch {epoch}): lower lr (now {lr})")
+    training.optimizer.zero_grad()
+    loss.value.backward()
+    training.optimizer.step()
+    return loss
+
+
+def build_optimizer(model: PixSim, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with a group of its own for the predictors, whose rate may stay (METHODS 1.3)."""
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    rest = [weight for name, weight in trained if "predictor" not in name]
+    predictors = [weight for name, weight in trained if "predictor" in name]
+    groups = [{"params": rest, "fixed": False}, {"params": predictors, "fixed": recipe.fix_predictor_lr}]
+    return torch.optim.SGD(groups, rate(recipe, 0), momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def set_rate(optimizer: torch.optim.SGD, recipe: Recipe, epoch: int) -> None:
+    """Give every group the rate of an epoch."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate(recipe, 0 if group["fixed"] else epoch)
+
+
+def rate(recipe: Recipe, epoch: int) -> float:
+    """lr · batch / 256 · ½ (1 + cos(π epoch / epochs)) (SimSiam's adjust_learning_rate)."""
+    return recipe.lr * recipe.batch / 256 * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+
+
+def measure(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> dict[str, float]:
+    """A point of the curve; it holds no times, so that the same seed writes the same curve."""
+    lr = rate(recipe, epoch)
+    return {"step": training.step, "epoch": epoch, "lr": lr, "loss": loss.value.item(), "collapse": collapse(loss.z)}
+
+
+def collapse(z: Tensor) -> float:
+    """Std of the unit vectors ẑ [B, N, C] over B·N, mean over C, times √C: about 1 is healthy, 0 collapsed (SimSiam, 4.1)."""
+    unit = normalize(z.flatten(0, 1).float(), dim=-1)
+    return float(unit.std(dim=0).mean() * unit.shape[1] ** 0.5)
+
+
+def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[View, View]]:
+    """Batches of two uint8 views."""
+    cuda = machine.device.startswith("cuda")
+    return DataLoader(
+        views, batch_sampler=order, num_workers=machine.workers, pin_memory=cuda, worker_init_fn=prepare_worker
+    )
+
+
+def prepare_worker(worker: int) -> None:
+    """A terminal's Ctrl-C reaches the loader's processes too, but it is the main process that stops them."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def trim(curve: Path, step: int) -> None:
+    """Drop the points beyond a step, which a run that was killed wrote after its last checkpoint."""
+    lines = curve.read_text(encoding="utf-8").splitlines(keepends=True) if curve.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    files.write(curve, lambda out: out.write("".join(kept).encode()))
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Within it, the first Ctrl-C or SIGTERM only makes the yielded function true; the second one interrupts at once."""
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,125 @@
+"""Records of runs: one folder each, observed by sacred, read back with nothing but json.
+
+config.json   every setting (sacred)            run.json         status, times (sacred)
+scores.json   written last and atomically: a run without it does not count
+provenance.json   commit, versions, device, data, durations     curve.jsonl   the pre-training's curve
+backbone.pth  the product (not kept in git)     detection.*      the benchmark's curve, settings and log
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import ROOT, files
+
+RESULTS = ROOT / "results"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run as its folder tells it."""
+
+    folder: Path
+    settings: dict[str, Any]
+    scores: dict[str, float] | None  # None: not finished
+    status: str  # sacred's: RUNNING, COMPLETED, INTERRUPTED, FAILED
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+
+def read(folder: Path) -> Record:
+    """One record; ValueError names the file that cannot be read."""
+    settings, run = read_json(folder / "config.json"), read_json(folder / "run.json")
+    finished = (folder / "scores.json").exists()
+    scores = read_json(folder / "scores.json") if finished else None
+    return Record(folder, settings, scores, "COMPLETED" if finished else run.get("status", "RUNNING"))
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file; ValueError names the file that holds something else."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: not a readable record ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: not a readable record (no JSON object)")
+    return content
+
+
+def read_all(results: Path) -> tuple[list[Record], list[str]]:
+    """Every readable record under results/runs, and one line for each folder that is not one."""
+    records, broken = [], []
+    runs = results / "runs"
+    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
+        if folder.is_dir() and not folder.name.startswith("."):
+            try:
+                records.append(read(folder))
+            except ValueError as error:
+                broken.append(str(error))
+    return records, broken
+
+
+def find(results: Path, name: str) -> Record:
+    """The record whose folder's name is, or alone begins with, the given one."""
+    runs = results / "runs"
+    names = sorted(folder.name for folder in runs.iterdir() if folder.is_dir()) if runs.is_dir() else []
+    if matches := [one for one in names if one == name] or [one for one in names if name and one.startswith(name)]:
+        if len(matches) == 1:
+            return read(runs / matches[0])
+        raise ValueError(f"run {name!r} may be any of {', '.join(matches)}")
+    raise ValueError(f"no run {name!r} in {runs}: " + (f"choose from {', '.join(names)}" if names else "there are none"))
+
+
+def observe(folder: Path, settings: dict[str, Any], work: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Run the work under sacred's eyes; its scores are written last. An earlier, unfinished try's files stay in place."""
+    experiment = sacred_experiment(folder)
+    experiment.add_config(settings)
+    scores: dict[str, float] = {}
+
+    def main() -> dict[str, float]:
+        scores.update(work())
+        files.write_json(folder / "scores.json", scores)
+        return scores
+
+    experiment.main(main)
+    experiment.run(options={"--id": folder.name, "--capture": "no", "--loglevel": "ERROR"})
+    return scores
+
+
+def sacred_experiment(folder: Path) -> Any:
+    """Sacred's experiment with one observer, the folder."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sacred imports the deprecated pkg_resources
+        import sacred
+        from sacred.observers import FileStorageObserver
+
+    class Storage(FileStorageObserver):  # type: ignore[misc]
+        """Sacred's file storage, that goes on in the folder of an unfinished run, writes whole files and names no machine."""
+
+        def _make_run_dir(self, _id: str) -> None:
+            self.dir = str(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+
+        def save_json(self, obj: Any, filename: str) -> None:
+            content = sacred.serializer.flatten(obj)
+            if filename == "run.json":
+                content["experiment"].pop("base_dir", None)
+                content["host"].pop("hostname", None)
+            files.write_json(folder / filename, content)
+
+        def save_cout(self) -> None:
+            """Nothing: the run's output is its bar, and detectron2's log has a file of its own."""
+
+    sacred.SETTINGS.DISCOVER_SOURCES = "none"
+    sacred.SETTINGS.DISCOVER_DEPENDENCIES = "pkg"  # else torch is missing from the record
+    experiment = sacred.Experiment("harness", interactive=True, save_git_info=False)
+    experiment.observers.append(Storage(folder.parent, copy_sources=False))
+    return experiment

@@ -1,0 +1,98 @@
+"""Settings as words and as records: FIELD=VALUE changes one field of a frozen dataclass, `describe` writes all of them."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from harness.plugins import UnknownName, unknown
+from methods.sampling import SAMPLERS, Sampler
+from methods.similarity import SIMILARITIES, Similarity
+
+Settings = TypeVar("Settings")
+CHOICES: dict[Any, Mapping[str, Any]] = {Sampler: SAMPLERS, Similarity: SIMILARITIES}  # a field's type → what it may be
+NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
+
+
+class BadValue(ValueError):
+    """A value that a field cannot take."""
+
+
+def assign(settings: Settings, path: str, text: str) -> Settings:
+    """The settings with the field at a dotted path set from text, for instance sampler.side=5.
+
+    Raises UnknownName for a field that does not exist, BadValue for a value of the wrong kind, and whatever
+    ValueError the settings themselves raise for a value out of range.
+    """
+    name, _, rest = path.partition(".")
+    hints = get_type_hints(type(settings))
+    known = [field.name for field in fields(settings)]  # type: ignore[arg-type]
+    if name not in known:
+        raise unknown("field", name, known) if known else UnknownName(f"no field {name!r}: there are none to set")
+    current = getattr(settings, name)
+    if rest and not is_dataclass(current):
+        raise UnknownName(f"no field {path!r}: {name} has no fields of its own")
+    value = assign(current, rest, text) if rest else parse(path, text, hints[name])
+    return replace(settings, **{name: value})  # type: ignore[type-var]
+
+
+def parse(name: str, text: str, hint: Any) -> Any:
+    """A value of the hinted type from text."""
+    if hint in CHOICES:
+        return choice(name, text, CHOICES[hint])
+    if get_origin(hint) in (Union, types.UnionType):
+        return None if text.lower() == "none" else parse(name, text, get_args(hint)[0])
+    if get_origin(hint) is tuple:
+        return sequence(name, text, get_args(hint))
+    if hint is bool:
+        return choice(name, text.lower(), {"true": True, "false": False})
+    return number(name, text, hint) if hint in NUMBERS else text
+
+
+def sequence(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A tuple from comma-separated text."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if kinds[-1] is not Ellipsis and len(parts) != len(kinds):
+        raise BadValue(f"{name}={text}: {len(kinds)} values were expected, separated by commas")
+    return tuple(parse(name, part, kinds[0]) for part in parts)
+
+
+def number(name: str, text: str, hint: Any) -> Any:
+    """An int or a float from text; not-a-number and infinity are refused."""
+    try:
+        value = hint(text)
+    except ValueError:
+        raise BadValue(f"{name}={text}: {NUMBERS[hint]} was expected") from None
+    if not abs(value) < float("inf"):
+        raise BadValue(f"{name}={text}: a finite number was expected")
+    return value
+
+
+def choice(name: str, text: str, choices: Mapping[str, Any]) -> Any:
+    """What a name stands for; a class among the choices gives its default instance."""
+    if text not in choices:
+        raise BadValue(f"{name}={text}: choose from {', '.join(choices)}")
+    found = choices[text]
+    return found() if isinstance(found, type) else found
+
+
+def describe(settings: Any) -> dict[str, Any]:
+    """Every field as plain JSON values; what was chosen by name is written as that name."""
+    return {field.name: plain(getattr(settings, field.name)) for field in fields(settings)}
+
+
+def plain(value: Any) -> Any:
+    """One value as JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {"name": name_of(type(value))} if type(value) in SAMPLERS.values() else {}
+        return {**named, **describe(value)}
+    if callable(value):
+        return name_of(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def name_of(chosen: Any) -> str:
+    """The name under which a function or class is chosen."""
+    return next(name for choices in CHOICES.values() for name, found in choices.items() if found is chosen)

@@ -1,0 +1,62 @@
+"""The nouns of the one formula: loss = −⟨W, S(Q p, K stopgrad(z))⟩, with Q, K and W chosen by a strategy.
+
+Letters used everywhere: B images of a batch · H, W cells down and across a feature map · D backbone channels ·
+C embedding channels · N query sites · M key sites.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from methods.recipe import Heads
+from methods.similarity import Similarity
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class FeatureMap(NamedTuple):
+    """What a strategy may look at in one view."""
+
+    cells: Tensor  # [B, H·W, D] backbone features, row-major
+    box: Tensor  # [B, 4] where the view lies in its source, x0 > x1 if mirrored
+    shape: tuple[int, int]  # (H, W)
+    z: Tensor  # [B, H·W, C] projections; C is 0 where a strategy pools before it embeds
+    p: Tensor  # [B, H·W, C] predictions; C is 0 likewise
+
+
+class Correspondence(NamedTuple):
+    """Which sites of two views should agree, and how much."""
+
+    query: Tensor  # Q [B, N, H·W] rows that read the sites of the predicting view
+    key: Tensor  # K [B, M, H·W] rows that read the sites of the predicted view
+    weight: Tensor  # W [B, N, M] ≥ 0; all zeros where an image has no match
+
+
+class Average(Protocol):
+    """How the weighted distances of the pairs become one number, split so that ranks can add up."""
+
+    def __call__(self, total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn each image's weighted distance [B] and weight [B] into (numerator, count), both scalars."""
+        ...
+
+
+def per_matched_image(total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over an image's pairs, then over the images that have any (METHODS 0.5, location)."""
+    matched = weight > 0
+    return (total / weight.where(matched, weight.new_ones(()))).sum(), matched.sum()
+
+
+class Strategy(Protocol):
+    """A rule that links sites of two views; a frozen dataclass whose fields are its settings."""
+
+    trains: ClassVar[bool]  # False: a control that leaves the backbone as it was initialised
+    pools_first: ClassVar[bool]  # True: sites are pooled from the cells and then embedded
+    directed: ClassVar[bool]  # True: called again for the other direction instead of mirrored
+    heads: ClassVar[Heads | None]  # None: the recipe's
+    similarity: ClassVar[Similarity | None]  # None: the recipe's
+    average: ClassVar[Average]
+
+    def __call__(self, query: FeatureMap, key: FeatureMap) -> Correspondence:
+        """Link the sites of the predicting view with those of the predicted one."""
+        ...

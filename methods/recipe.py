@@ -1,0 +1,62 @@
+"""Everything that defines one pre-training, and nothing of the machine it runs on; [R] marks our own choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from methods.similarity import Similarity, cross_entropy
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Widths of the projector g (two hidden layers) and the predictor h (one), as in SimSiam (METHODS 2.2, 2.3)."""
+
+    hidden: int | None = 512  # [R] of g; None: as wide as the backbone's output
+    out: int = 512  # [R] C, channels of z and p
+    predictor: int = 512  # [R] hidden width of h
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One pre-training; the defaults are the paper's setting as far as METHODS 1.3, 2 and 14 can tell it."""
+
+    depth: int = 50  # layers of the ResNet: 18, 34, 50 or 101
+    size: int = 224  # pixels a side of a view
+    epochs: int = 100  # [R]
+    batch: int = 256  # [R] images a step
+    lr: float = 0.05  # per 256 images, cosine per epoch (SimSiam, Section 4)
+    fix_predictor_lr: bool = True  # the predictors' rate does not decay (SimSiam's fix-pred-lr)
+    momentum: float = 0.9
+    weight_decay: float = 1e-4  # on every parameter, biases and BatchNorm included
+    precision: str = "fp32"  # or bf16: autocast, the matching and the losses stay fp32
+    heads: Heads = Heads()
+    similarity: Similarity = cross_entropy  # [R] of the dense rows; SimSiam has its own
+    global_weight: float = 0.0  # [R] times SimSiam's loss beside the strategy's
+    crop: float = 0.2  # smallest share of the source's area that a view shows (DenseSiam supplement)
+    flip: float = 0.5  # share of mirrored views
+    jitter: float = 0.8  # share of views with changed colours
+    grey: float = 0.2  # share of grey views
+    blur: float = 0.5  # [R] share of blurred views; the paper names none
+
+    def __post_init__(self) -> None:
+        """Refuse what no pre-training can be made from."""
+        choose("depth", self.depth, (18, 34, 50, 101))
+        choose("precision", self.precision, ("fp32", "bf16"))
+        for name in ("size", "batch"):
+            require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("epochs", "lr", "momentum", "weight_decay", "global_weight"):
+            require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+        for name in ("crop", "flip", "jitter", "grey", "blur"):
+            require(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        require("crop", self.crop, self.crop > 0, "above 0")
+
+
+def choose(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    require(name, value, value in choices, f"one of {', '.join(map(str, choices))}")
+
+
+def require(name: str, value: object, holds: bool, what: str) -> None:
+    """Raise ValueError with one line that names the field, its value and what it must be."""
+    if not holds:
+        raise ValueError(f"{name}={value}: must be {what}")
