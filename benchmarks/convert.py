@@ -1,6 +1,6 @@
 """Carries a ResNet from torchvision's names to detectron2's, every key accounted for (METHODS 10.1).
 
-The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron2.py; the file is a .pth, not a pickle.
+The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron2.py, which writes a pickle.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # by depth
+# depth → blocks of each stage (He et al. 2016, table 1)
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 # where a detectron2 Faster R-CNN keeps its ResNet: FPN, C4, and C4's last stage in the head
@@ -54,13 +55,13 @@ def rename(name: str) -> str:
 def convert(state: Mapping[str, Tensor], *, depth: int) -> dict[str, Tensor]:
     """The same tensors under detectron2's names.
 
-    Raises ConvertError where `state` is not exactly the headless ResNet of this depth, naming the first odd key.
+    Raises ConvertError where `state` is not exactly the headless ResNet of this depth, naming an odd key.
     """
     wanted, given = set(names(depth)), set(state)
     if given != wanted:
         for other in BLOCKS:
             if given == set(names(other)):
-                raise ConvertError(f"checkpoint of another architecture: a ResNet-{other}, not a ResNet-{depth}")
+                raise ConvertError(f"checkpoint of another architecture: ResNet-{other}, not ResNet-{depth}")
         odd = min(given ^ wanted)
         raise ConvertError(f"not a ResNet-{depth} without its head: key {odd!r} is {_verdict(odd, given)}")
     return {rename(name): tensor for name, tensor in state.items()}
@@ -73,7 +74,7 @@ def _verdict(key: str, given: set[str]) -> str:
 def load_into(model: nn.Module, converted: Mapping[str, Tensor]) -> None:
     """Copies every tensor into the Faster R-CNN's ResNet and leaves no tensor of that ResNet unfilled.
 
-    Only FRESH layers are not filled, and only the batch counters of frozen norms, which have none, are not used.
+    Only FRESH layers stay unfilled, and only the batch counters of frozen norms, which have none, unused.
     Raises ConvertError on any other key that is unused, unfilled or of another shape.
     """
     import torch

@@ -1,7 +1,7 @@
-"""Fine-tunes a real detectron2 Faster R-CNN from a backbone file on a VOC folder and scores it (METHODS 10.2).
+"""Fine-tunes detectron2's Faster R-CNN from a backbone file on a VOC folder and scores it (METHODS 10.2).
 
-Every part is detectron2's own: model, loader, trainer, evaluator. This file chooses the settings and keeps the house
-clean. It starts without torch, so that the command line can read the settings.
+Every part is detectron2's own: model, loader, trainer, evaluator. This file chooses the settings and cleans up.
+It starts without torch, so that the command line can read the settings.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +25,14 @@ from benchmarks.voc import Record, Voc
 if TYPE_CHECKING:
     from torch import nn
 
-NORMS = ("BN", "FrozenBN", "SyncBN")
 MEAN = [123.675, 116.28, 103.53]  # RGB, torchvision's 0.485 0.456 0.406 times 255
 STD = [58.395, 57.12, 57.375]  # torchvision's 0.229 0.224 0.225 times 255
+LEVELS = 5  # of the FPN: p2 to p6
 LONGEST = 1333 / 800  # the longest side detectron2 allows, as a multiple of the shortest
 METRICS = "detection.jsonl"  # the curve: detectron2's JSON lines
 LOG = "detection.log"
-CONFIG = "detectron2.yaml"  # every resolved setting of detectron2
+LOGGERS = ("detectron2", "fvcore", "iopath", "py.warnings", "torch.fx._symbolic_trace")
+CONFIG = "detection.yaml"  # every resolved setting of detectron2
 
 
 class DetectionError(ValueError):
@@ -41,16 +41,16 @@ class DetectionError(ValueError):
 
 @dataclass(frozen=True)
 class Detector:
-    """A Faster R-CNN and its fine-tuning; the defaults are a slim R18-FPN for small images on a laptop's CPU."""
+    """A Faster R-CNN and its fine-tuning; by default a slim R18-FPN for small images on a laptop's CPU."""
 
     depth: int = 18  # of the ResNet; the backbone file must have the same
     family: str = "fpn"  # fpn, or c4: the last stage is the head
     norm: str = "BN"  # of the ResNet and the new layers: BN, SyncBN; FrozenBN: the new layers get BN
-    freeze: int = 0  # stages of the ResNet that stay as they are: 0 none, 1 the stem, … 5 all (c4: 4)
+    freeze: int = 0  # stages of the ResNet: 0 none, 1 the stem, … 5 all (c4: 4, since res5 is the head)
     channels: int = 64  # of the FPN
     fc: int = 256  # width of the FPN's box head
-    anchors: tuple[int, ...] = (8, 16, 32, 64, 96)  # px of the resized image; the FPN has five, one a level
-    proposals: tuple[int, int, int, int] = (500, 100, 300, 50)  # RPN: before and after NMS in training, in the test
+    anchors: tuple[int, ...] = (8, 16, 32, 64, 96)  # px, of the resized image; fpn: one a level
+    proposals: tuple[int, int, int, int] = (500, 100, 300, 50)  # before and after NMS: training, test
     rpn: int = 64  # anchors per image in the RPN's loss
     rois: int = 32  # proposals per image in the head's loss
     iterations: int = 400
@@ -59,49 +59,62 @@ class Detector:
     decay: tuple[float, ...] = (0.75,)  # parts of the iterations after which the lr falls to a tenth
     warmup: int = 50  # iterations
     clip: float | None = 5.0  # norm to which detectron2 cuts the gradient of each parameter alone
-    sizes: tuple[int, ...] = (96,)  # px of the shortest side in training, one drawn per image; the test takes the last
+    sizes: tuple[int, ...] = (96,)  # px of the shortest side: drawn per training image, the last in the test
     flip: bool = True  # mirror half of the training images
-    precise_bn: int = 0  # iterations that settle the norms' statistics after training; 0 keeps the moving averages
+    precise_bn: int = 0  # iterations that measure the norms' statistics anew after training
     workers: int = 0  # processes that load images
-    year: int = 2012  # rule of the AP: 2012 area under the curve, 2007 mean of 11 points (one hit earns 9 points)
+    year: int = 2012  # of VOC's rule for AP: 2012 the area, 2007 eleven points (a single hit can earn 9 %)
 
     def __post_init__(self) -> None:
-        _choice("depth", self.depth, tuple(BLOCKS))
-        _choice("family", self.family, tuple(FAMILIES))
-        _choice("norm", self.norm, NORMS)
-        _choice("freeze", self.freeze, range(6))
-        _choice("year", self.year, (2007, 2012))
-        for name in ("channels", "fc", "rpn", "rois", "iterations", "batch"):
-            if getattr(self, name) < 1:
-                raise DetectionError(f"{name} is {getattr(self, name)}, at least 1 was expected")
-        if not self.sizes or min(self.sizes) < 32 or not self.anchors:
-            raise DetectionError("sizes need at least one of 32 px or more, anchors at least one")
-        if self.family == "fpn" and len(self.anchors) != 5:
-            raise DetectionError(f"anchors are {self.anchors}, one for each of the FPN's five levels was expected")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                choices = ", ".join(map(str, known))
+                raise DetectionError(f"{name}={getattr(self, name)}: choose from {choices}")
+        for name, least in LEAST.items():
+            if _smallest(getattr(self, name)) < least:
+                raise DetectionError(f"{name}={getattr(self, name)}: at least {least} was expected")
+        if self.lr <= 0 or (self.clip is not None and self.clip <= 0):
+            raise DetectionError(f"lr={self.lr}, clip={self.clip}: more than 0 was expected, or no clip")
+        if self.family == "fpn" and len(self.anchors) != LEVELS:
+            raise DetectionError(f"anchors={self.anchors}: the FPN has {LEVELS} levels and one for each")
         if not all(0 < part < 1 for part in self.decay):
-            raise DetectionError(f"decay is {self.decay}, parts of the iterations between 0 and 1 were expected")
+            raise DetectionError(f"decay={self.decay}: parts of the iterations between 0 and 1 were expected")
 
-    def evaluate(self, backbone: Path, data: Voc, folder: Path, seed: int, device: str) -> dict[str, float]:
-        """AP, AP50 and AP75 in per cent on the test split after fine-tuning on train from the `backbone` file."""
-        return evaluate(self, backbone, data, folder, seed, device)
+    def evaluate(
+        self, backbone: Path, data: Voc, folder: Path, seed: int, device: str = "cpu"
+    ) -> dict[str, float]:
+        """AP, AP50 and AP75 in per cent on the test split after fine-tuning on train from the backbone file.
+
+        `folder` keeps the curve, the log and the resolved settings. Everything random follows `seed`: on the
+        CPU the same curve and scores come again, bit for bit. Raises ConvertError for a backbone that does
+        not fit and DetectionError for a loss that is not finite.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="harness-detection-") as scratch, _log(folder / LOG):
+            weights = Path(scratch) / "backbone.pth"
+            convert_file(backbone, weights, depth=self.depth)
+            cfg = config(self, data.classes, seed, device)
+            (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
+            with registered(data, Path(scratch), self.year) as (train, test):
+                cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.MODEL.WEIGHTS = (train,), (test,), str(weights)
+                return _fine_tune(cfg, folder / METRICS)
 
 
-def _choice(name: str, value: object, known: Sequence[object]) -> None:
-    if value not in known:
-        raise DetectionError(f"no {name} {value!r}: choose from {', '.join(map(str, known))}")
+def _smallest(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else min(value, default=0)
 
 
-# ---------------------------------------------------------------------------------------------------- settings
+# --- settings
 
 
 def config(
-    detector: Detector, classes: Sequence[str], folder: Path, seed: int, device: str = "cpu", processes: int = 1
+    detector: Detector, classes: Sequence[str], seed: int, device: str = "cpu", processes: int = 1
 ) -> Any:
-    """Detectron2's CfgNode for these settings; SyncBN becomes BN where there is one process to be in step with."""
+    """Detectron2's CfgNode for these settings; SyncBN becomes BN in one process: it has the whole batch."""
     from detectron2.config import get_cfg
 
     cfg = get_cfg()
-    cfg.OUTPUT_DIR, cfg.SEED, cfg.MODEL.DEVICE = str(folder), seed, device
+    cfg.OUTPUT_DIR, cfg.SEED, cfg.MODEL.DEVICE = ".", seed, device
     _image(cfg, detector)
     _resnet(cfg, detector, "BN" if detector.norm == "SyncBN" and processes == 1 else detector.norm)
     _proposals(cfg, detector)
@@ -128,8 +141,9 @@ def _resnet(cfg: Any, detector: Detector, norm: str) -> None:
 
 
 def _proposals(cfg: Any, detector: Detector) -> None:
-    rpn = cfg.MODEL.RPN
-    rpn.PRE_NMS_TOPK_TRAIN, rpn.POST_NMS_TOPK_TRAIN, rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST = detector.proposals
+    rpn, kept = cfg.MODEL.RPN, detector.proposals
+    rpn.PRE_NMS_TOPK_TRAIN, rpn.POST_NMS_TOPK_TRAIN = kept[:2]
+    rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST = kept[2:]
     rpn.BATCH_SIZE_PER_IMAGE, cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = detector.rpn, detector.rois
 
 
@@ -166,6 +180,18 @@ def _c4(cfg: Any, detector: Detector) -> None:
 
 
 FAMILIES: dict[str, Callable[[Any, Detector], None]] = {"fpn": _fpn, "c4": _c4}
+CHOICES: dict[str, Sequence[Any]] = {
+    "depth": tuple(BLOCKS),
+    "family": tuple(FAMILIES),
+    "norm": ("BN", "FrozenBN", "SyncBN"),
+    "freeze": range(6),
+    "year": (2007, 2012),
+}
+LEAST = {
+    **dict.fromkeys(("channels", "fc", "anchors", "proposals", "rpn", "rois", "iterations", "batch"), 1),
+    **dict.fromkeys(("warmup", "precise_bn", "workers"), 0),
+    "sizes": 32,  # px: the stride of res5
+}
 
 
 @cache
@@ -200,35 +226,19 @@ def register_head() -> str:
             return res5, channels
 
     ROI_HEADS_REGISTRY.register(Res5ROIHeadsExtraNorm)
-    return Res5ROIHeadsExtraNorm.__name__
+    return "Res5ROIHeadsExtraNorm"
 
 
-# ------------------------------------------------------------------------------------------------ fine-tuning
+# --- fine-tuning
 
 
-def evaluate(
-    detector: Detector, backbone: Path, voc: Voc, folder: Path, seed: int, device: str = "cpu"
-) -> dict[str, float]:
-    """AP, AP50 and AP75 in per cent after fine-tuning; `folder` keeps the curve, the log and the resolved config.
+def _fine_tune(cfg: Any, metrics: Path) -> dict[str, float]:
+    from detectron2.utils.env import seed_all_rng
 
-    Everything random follows `seed`, so that one machine's CPU gives the same curve and scores again.
-    Raises ConvertError for a backbone that does not fit and DetectionError for a loss that is not finite.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="harness-detection-") as name, _log(folder / LOG):
-        from detectron2.utils.env import seed_all_rng  # here, since the import warns and the log is to hold that
-
-        scratch = Path(name)
-        convert_file(backbone, scratch / "backbone.pth", depth=detector.depth)
-        cfg = config(detector, voc.classes, folder, seed, device)
-        with _registered(voc, scratch, detector.year) as (train, test):
-            cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train,), (test,)
-            cfg.MODEL.WEIGHTS = str(scratch / "backbone.pth")
-            (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
-            seed_all_rng(seed)
-            model = build(cfg)
-            _train(cfg, model, folder / METRICS)
-            return _test(cfg, model, test)
+    seed_all_rng(cfg.SEED)
+    model = build(cfg)
+    _train(cfg, model, metrics)
+    return _test(cfg, model)
 
 
 def build(cfg: Any) -> nn.Module:
@@ -254,8 +264,8 @@ def _train(cfg: Any, model: nn.Module, metrics: Path) -> None:
         try:
             trainer.train(0, cfg.SOLVER.MAX_ITER)
         except FloatingPointError:
-            lr = cfg.SOLVER.BASE_LR
-            raise DetectionError(f"fine-tuning's loss is not finite at iteration {trainer.iter}: lower lr ({lr})") from None
+            at = f"iteration {trainer.iter} with lr={cfg.SOLVER.BASE_LR}"
+            raise DetectionError(f"the fine-tuning's loss is not finite at {at}: lower it") from None
 
 
 def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
@@ -280,35 +290,42 @@ def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
     return [*found, writer]
 
 
-def _test(cfg: Any, model: nn.Module, name: str) -> dict[str, float]:
-    from detectron2.data import build_detection_test_loader
+def _test(cfg: Any, model: nn.Module) -> dict[str, float]:
     from detectron2.evaluation import PascalVOCDetectionEvaluator, inference_on_dataset
     from detectron2.evaluation.pascal_voc_evaluation import parse_rec
 
     parse_rec.cache_clear()  # it remembers annotations by path for the life of the process
-    loader = tqdm(build_detection_test_loader(cfg, name), desc="test", unit="im", disable=None)
-    with loader:
+    name = cfg.DATASETS.TEST[0]
+    with tqdm(_test_loader(cfg, name), desc="test", disable=None) as loader:
         found = inference_on_dataset(model, loader, PascalVOCDetectionEvaluator(name))
-    scores = {key: float(found["bbox"][key]) for key in ("AP", "AP50", "AP75")}
-    if not all(map(math.isfinite, scores.values())):
-        raise DetectionError(f"the evaluator's scores are not finite: {scores}")
-    return scores
+    return {key: float(found["bbox"][key]) for key in ("AP", "AP50", "AP75")}
+
+
+def _test_loader(cfg: Any, name: str) -> Any:
+    """Images one by one, as detectron2 has it, or in batches if they need no padding: twice as fast."""
+    from detectron2.data import DatasetCatalog, build_detection_test_loader
+
+    shapes = {(image["height"], image["width"]) for image in DatasetCatalog.get(name)}
+    batch = cfg.SOLVER.IMS_PER_BATCH if len(shapes) == 1 else 1
+    return build_detection_test_loader(cfg, name, batch_size=batch)
 
 
 @contextmanager
 def _log(path: Path) -> Iterator[None]:
-    """Detectron2's log goes to the file and nowhere else."""
+    """Detectron2's log and all warnings go to the file and nowhere else."""
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "iopath")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+    logging.captureWarnings(True)
     try:
         yield
     finally:
+        logging.captureWarnings(False)
         for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)
@@ -316,19 +333,20 @@ def _log(path: Path) -> Iterator[None]:
         handler.close()
 
 
-# ------------------------------------------------------------------------------------------------------- data
+# --- data
 
 
 @contextmanager
-def _registered(voc: Voc, scratch: Path, year: int) -> Iterator[tuple[str, str]]:
+def registered(voc: Voc, scratch: Path, year: int) -> Iterator[tuple[str, str]]:
     """Both splits under names of their own in detectron2's catalogs, and gone from there afterwards."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     write_annotations(voc, scratch)
-    names = f"train-{uuid.uuid4().hex}", f"test-{uuid.uuid4().hex}"
+    names = f"{scratch.name}-train", f"{scratch.name}-test"
     for name, split in zip(names, (voc.train, voc.test), strict=True):
-        DatasetCatalog.register(name, lambda split=split: dataset(split, voc.classes))
-        MetadataCatalog.get(name).set(thing_classes=aliases(voc), dirname=str(scratch), split="test", year=year)
+        DatasetCatalog.register(name, partial(dataset, split, voc.classes))
+        where = {"dirname": str(scratch), "split": "test", "year": year}
+        MetadataCatalog.get(name).set(thing_classes=aliases(voc), **where)
     try:
         yield names
     finally:
@@ -343,7 +361,7 @@ def aliases(voc: Voc) -> list[str]:
 
 
 def dataset(split: Sequence[Record], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The records in detectron2's format, numbered: the evaluator splits its lines at spaces, which ids may have."""
+    """The records in detectron2's format, numbered: the evaluator splits lines at spaces, as ids may have."""
     from detectron2.structures import BoxMode
 
     def annotation(box: Sequence[float], label: str) -> dict[str, Any]:
@@ -379,7 +397,8 @@ def write_annotations(voc: Voc, folder: Path) -> None:
 
 
 def _write_object(node: ET.Element, box: Sequence[float], label: str, hard: bool) -> None:
-    for tag, text in (("name", label), ("pose", "Unspecified"), ("truncated", "0"), ("difficult", str(int(hard)))):
+    fields = {"name": label, "pose": "Unspecified", "truncated": "0", "difficult": str(int(hard))}
+    for tag, text in fields.items():
         ET.SubElement(node, tag).text = text
     frame = ET.SubElement(node, "bndbox")
     corners = box[0] + 1, box[1] + 1, box[2], box[3]

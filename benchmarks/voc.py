@@ -1,4 +1,4 @@
-"""Reads a Pascal VOC folder and refuses it whole if any part is unusable (layout: VOC2007 devkit, section 4)."""
+"""Reads a Pascal VOC folder (layout of the VOC2007 devkit) and refuses it whole if any part is unusable."""
 
 import hashlib
 import math
@@ -22,7 +22,7 @@ class VocError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """One image and its objects; the three tuples of objects have the same length, zero for an empty image."""
+    """One image and its objects; the three tuples have one entry an object, none for an empty image."""
 
     id: str
     jpeg: Path
@@ -36,7 +36,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Voc:
-    """A checked data set: every image decodes, every box lies inside its image, every class can be learnt and scored."""
+    """A checked data set: its images decode, its boxes lie inside, its classes can be learnt and scored."""
 
     folder: Path
     classes: tuple[str, ...]  # sorted; all that are named in train, and test names no other
@@ -63,9 +63,8 @@ class Voc:
 def read(folder: Path) -> Voc:
     """Reads and checks both splits of `folder`.
 
-    Train is trainval.txt and test is test.txt; where there is no trainval.txt, train is train.txt, and where there is
-    no test.txt the pair is train.txt and val.txt, because VOC's own trainval.txt contains val.txt.
-    Raises VocError, one line that names the file.
+    With a test.txt, train is trainval.txt or else train.txt. Without one, the pair is train.txt and val.txt,
+    because VOC's own trainval.txt contains val.txt. Raises VocError, one line that names the file.
     """
     lists = folder / "ImageSets" / "Main"
     held_out = (lists / "test.txt").is_file()
@@ -74,7 +73,7 @@ def read(folder: Path) -> Voc:
 
 
 def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...]) -> Voc:
-    """The two splits as a data set; raises VocError on a shared image or a class that cannot be learnt or scored."""
+    """Both splits as a data set; raises VocError on a shared image or a class without learning or scoring."""
     shared = {r.id for r in train} & {r.id for r in test}
     if shared:
         raise VocError(f"{folder}: image {min(shared)!r} is in train and in test")
@@ -150,7 +149,7 @@ def _parse(path: Path) -> tuple[ET.Element, bytes]:
         raw = path.read_bytes()
     except OSError as error:
         raise VocError(f"{path}: unreadable: {error.strerror}") from None
-    # a document type can define entities that grow without bound; a NUL betrays an encoding that would hide one
+    # a document type can define entities without bound; a NUL betrays an encoding that would hide one
     if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw or b"\0" in raw:
         raise VocError(f"{path}: a document type, an entity or a NUL byte: not a Pascal VOC annotation")
     try:
@@ -160,7 +159,7 @@ def _parse(path: Path) -> tuple[ET.Element, bytes]:
 
 
 def _check_image(path: Path, width: int, height: int) -> None:
-    """Decodes the whole image, since a truncated file opens without complaint; raises VocError on another size."""
+    """Decodes the whole image, since a truncated file opens without complaint."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -187,7 +186,7 @@ def _object(node: ET.Element, width: int, height: int, path: Path) -> tuple[Box,
 
 
 def _box(frame: ET.Element, width: int, height: int, where: str) -> Box:
-    """VOC's corners, 1-based and inclusive, checked as written (no fraction of a pixel is forgiven), to edges."""
+    """VOC's corners, 1-based and inclusive, checked as written (no fraction is forgiven), to edges."""
     x0, y0, x1, y1 = (_number(frame, tag, where) for tag in ("xmin", "ymin", "xmax", "ymax"))
     shown = f"box {x0:g} {y0:g} {x1:g} {y1:g}"
     if x1 <= x0 or y1 <= y0:

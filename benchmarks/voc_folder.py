@@ -8,7 +8,7 @@ from benchmarks.detection import Detector
 from benchmarks.voc import Voc, VocError, read
 
 
-# the settings of a benchmark are the detector's fields, so that `--set benchmark.lr=0.01` needs no second name
+# inherits the detector's fields, so that its settings are set and recorded flat: `--set benchmark.lr=0.01`
 @dataclass(frozen=True)
 class VocFolder(Detector):
     """Faster R-CNN on your own folder in Pascal VOC layout (JPEGImages, Annotations, ImageSets/Main)"""

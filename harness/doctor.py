@@ -1,0 +1,121 @@
+"""What is installed, what works, and how to mend what does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from harness import ROOT, provenance
+
+GIB = 2**30
+
+
+def examine() -> str:
+    """One line a check: `ok` or `!!`, what was found and, after !!, how to mend it."""
+    checks: dict[str, Callable[[], str]] = {
+        "python": python, "torch": torch, "torchvision": torchvision, "device": device, "sacred": sacred,
+        "detectron2": detectron2, "operators": operators, "embedded data": scenes, "results": results, "memory": memory,
+    }  # fmt: skip
+    return "\n".join(line(name, check) for name, check in checks.items())
+
+
+def line(name: str, check: Callable[[], str]) -> str:
+    """A check's outcome; any exception is a fault, whose message says how to mend it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return f"ok  {name:<14} {check()}"
+    except Exception as fault:
+        return f"!!  {name:<14} {' '.join(str(fault).split())}"
+
+
+def package(name: str) -> str:
+    """An installed package's version."""
+    found = provenance.installed(name)
+    if found is None:
+        raise RuntimeError(f"{name} is not installed: make setup")
+    return found
+
+
+def python() -> str:
+    """Python's version."""
+    return str(provenance.versions()["python"])
+
+
+def torch() -> str:
+    """Torch's version, once it imports."""
+    import torch
+
+    return str(torch.__version__)
+
+
+def torchvision() -> str:
+    """Torchvision's version, once its operators work with this torch."""
+    import torch
+    from torchvision.ops import nms
+
+    nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
+    return package("torchvision")
+
+
+def device() -> str:
+    """Where a run computes when no --device is given."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda: {torch.cuda.get_device_name()} (CUDA {torch.version.cuda})"
+    return f"cpu: {provenance.processor()}, {torch.get_num_threads()} threads; torch finds no CUDA device"
+
+
+def sacred() -> str:
+    """Sacred's version, once its observer imports."""
+    from sacred.observers import FileStorageObserver
+
+    return f"{package('sacred')} ({FileStorageObserver.__name__})"
+
+
+def detectron2() -> str:
+    """Detectron2's version, once its model builder and its VOC evaluator import."""
+    from detectron2.evaluation import PascalVOCDetectionEvaluator
+    from detectron2.modeling import build_model
+
+    return f"{package('detectron2')} ({build_model.__name__}, {PascalVOCDetectionEvaluator.__name__})"
+
+
+def operators() -> str:
+    """Whether detectron2 has its compiled operators, which no benchmark here needs."""
+    if importlib.util.find_spec("detectron2._C"):
+        return "detectron2 has its compiled operators"
+    return "detectron2 is pure Python: enough for every benchmark here; README says how to build the rest"
+
+
+def scenes() -> str:
+    """The embedded data's assets, once one scene composes."""
+    from benchmarks.scenes.compose import Layout, compose
+
+    scene = compose(Layout(), 0, "trainval", 0)
+    return f"scenes compose ({len(scene.labels)} objects in the first one)"
+
+
+def results() -> str:
+    """The folder of the records, if it can be written."""
+    folder = ROOT / "results"
+    if not os.access(folder, os.W_OK):
+        raise RuntimeError(f"{folder} cannot be written: use --results DIR")
+    return f"results can be written, {shutil.disk_usage(folder).free / GIB:.0f} GiB free"
+
+
+def memory() -> str:
+    """Memory that the system says is available; the demo needs 4 GiB."""
+    file = Path("/proc/meminfo")
+    if not file.exists():
+        return "not known on this system; the demo needs 4 GiB"
+    fields = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines())
+    free = int(fields["MemAvailable"].split()[0]) / 2**20
+    if free < 4:
+        raise RuntimeError(f"{free:.1f} GiB available, and the demo needs 4: close other programs")
+    return f"{free:.0f} GiB available"

@@ -1,0 +1,123 @@
+"""What a run would do and cost, from a few small steps measured here; nothing is written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from harness.experiment import Experiment, find_images
+from harness.pretrain import Machine, Training, build_optimizer, update
+from methods.encoder import encoder
+from methods.pixsim import PixSim
+from methods.recipe import Recipe
+from methods.views import View
+
+PROBE = 4  # images of the measured steps
+IMAGENET = 1_281_167  # images, where no folder says how many
+BASE = 0.6  # GiB: Python, torch and the loader
+HEADS = {"fpn": 1.5, "c4": 6.0}  # a detector's step as a multiple of its backbone's, measured within a factor of two
+GIB = 2**30
+
+
+class Probe(NamedTuple):
+    """What the small steps showed."""
+
+    parameters: int  # trained ones
+    seconds: float  # an image, both views
+    kept: float  # bytes that an image keeps for the backward pass
+
+
+def estimate(experiment: Experiment, machine: Machine) -> str:
+    """Settings, steps, parameters and an estimate of time and memory on this machine, good to a factor of two."""
+    return "\n".join([
+        f"run {experiment.run_id}: dry, nothing is done",
+        f"settings: {json.dumps(experiment.settings, indent=2, ensure_ascii=False)}",
+        *pretraining(experiment, machine),
+        *benchmark(experiment, machine),
+        f"estimated from steps of {PROBE} images on {machine.device}, good to a factor of two",
+    ])  # fmt: skip
+
+
+def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
+    """Lines on the pre-training."""
+    if not type(experiment.strategy).trains:
+        return ["pre-training: none, the backbone stays as the seed draws it"]
+    recipe, (images, whence) = experiment.recipe, count_images(experiment)
+    steps = images // recipe.batch * recipe.epochs
+    found = probe(experiment.strategy, recipe, machine)
+    memory = (12 * found.parameters + recipe.batch * found.kept) / GIB + BASE  # weights, gradients and momentum
+    return [
+        f"pre-training: {images:,} images ({whence}), {recipe.epochs} epochs, {steps:,} steps of {recipe.batch}, "
+        f"{found.parameters:,} parameters",
+        f"  about {duration(found.seconds * steps * recipe.batch)} and {memory:.1f} GiB",
+    ]
+
+
+def count_images(experiment: Experiment) -> tuple[int, str]:
+    """How many images there are to pre-train on, and where."""
+    if experiment.scenes:
+        return experiment.scenes.train, "embedded scenes"
+    if experiment.data is None:
+        return IMAGENET, "ImageNet's count, as no --data is given"
+    folder, images = find_images(experiment, None)
+    return len(images), str(folder)
+
+
+def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:
+    """Make a few small steps on noise."""
+    device, small = torch.device(machine.device), replace(recipe, batch=PROBE)
+    model = PixSim(strategy, small).to(device)
+    training = Training(model, build_optimizer(model, small))
+    box = torch.tensor([[0.0, 0.0, recipe.size, recipe.size]], device=device).expand(PROBE, -1)
+    view = View(torch.randn(PROBE, 3, recipe.size, recipe.size, device=device), box)
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        update(training, small, 0, (view, view))
+    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    seconds = fastest(lambda: update(training, small, 0, (view, view)), device)
+    parameters = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    return Probe(parameters, seconds / PROBE, max(0, sum(kept.values()) - weights) / PROBE)
+
+
+def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
+    """Lines on the detector's fine-tuning."""
+    detector, device = experiment.benchmark, torch.device(machine.device)
+    network, side = encoder(detector.depth).to(device), detector.sizes[-1]
+    image = torch.randn(1, 3, side, side, device=device)
+    seconds = fastest(lambda: network(image).mean().backward(), device) * HEADS[detector.family]
+    return [
+        f"benchmark {detector.name}: {detector.iterations:,} iterations of {detector.batch} images at {side} px",
+        f"  about {duration(seconds * detector.iterations * detector.batch)}",
+    ]
+
+
+def fastest(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the faster of two steps."""
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def duration(seconds: float) -> str:
+    """A time as a person would say it."""
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,197 @@
+"""A Pascal VOC folder is read exactly, and any flaw in it is one line that names the file."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.voc import VocError, read
+
+Objects = Sequence[tuple[str, int, int, int, int]]  # class, xmin, ymin, xmax, ymax
+
+TRAIN: dict[str, Objects] = {"a": [("dog", 1, 1, 20, 30)], "b": [("cat", 5, 6, 40, 30)], "empty": []}
+TEST: dict[str, Objects] = {"c d": [("cat", 2, 3, 10, 11), ("dog", 11, 3, 30, 30)]}
+
+
+def xml(objects: Objects, width: int = 40, height: int = 30) -> str:
+    """An annotation with what strangers leave out left out: pose, truncated, difficult."""
+    found = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+        for name, x0, y0, x1, y1 in objects
+    )
+    return f"<annotation><size><width>{width}</width><height>{height}</height></size>{found}</annotation>"
+
+
+def plant(folder: Path, **splits: Mapping[str, Objects]) -> Path:
+    """A VOC folder of 40x30 px images; each keyword is a file of ImageSets/Main."""
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    for split, images in splits.items():
+        (folder / "ImageSets/Main" / f"{split}.txt").write_text("\n".join(images) + "\n")
+        for id, objects in images.items():
+            Image.new("RGB", (40, 30), (90, 120, 30)).save(folder / "JPEGImages" / f"{id}.jpg")
+            (folder / "Annotations" / f"{id}.xml").write_text(xml(objects))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return plant(tmp_path / "voc", trainval=TRAIN, test=TEST)
+
+
+def test_reads_both_splits_with_boxes_by_their_edges(folder: Path) -> None:
+    voc = read(folder)
+    assert voc.classes == ("cat", "dog")
+    assert [r.id for r in voc.train] == ["a", "b", "empty"]
+    assert voc.train[0].boxes == ((0.0, 0.0, 20.0, 30.0),)
+    assert voc.train[2].boxes == voc.train[2].labels == ()
+    (test,) = voc.test
+    assert (test.id, test.width, test.height) == ("c d", 40, 30)
+    assert test.boxes == ((1.0, 2.0, 10.0, 11.0), (10.0, 2.0, 30.0, 30.0))
+    assert (test.labels, test.difficult) == (("cat", "dog"), (False, False))
+    assert voc.summary == (
+        "3 train images with 2 objects, 1 test images with 2 objects, 2 classes: cat, dog"
+    )
+
+
+def change(folder: Path, id: str, old: str, new: str) -> None:
+    path = folder / "Annotations" / f"{id}.xml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_reads_fractions_and_difficult_objects_as_written(folder: Path) -> None:
+    change(folder, "a", "<xmax>20</xmax>", "<xmax>20.0</xmax>")
+    change(folder, "b", "<xmin>5</xmin>", "<xmin>5.25</xmin>")
+    change(folder, "b", "<bndbox>", "<difficult>1</difficult><bndbox>")
+    voc = read(folder)
+    assert voc.train[0].boxes[0][2] == 20.0
+    assert voc.train[1].boxes[0][0] == 4.25
+    assert voc.train[1].difficult == (True,)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_jpeg_of_another_colour_mode_is_legal(folder: Path, mode: str) -> None:
+    Image.new(mode, (40, 30)).save(folder / "JPEGImages/a.jpg")
+    assert len(read(folder).train) == 3
+
+
+def turned(folder: Path, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", size).save(folder / "JPEGImages/a.jpg", exif=exif)
+
+
+def test_the_size_is_that_after_the_exif_rotation(folder: Path) -> None:
+    turned(folder, (30, 40))
+    assert read(folder).train[0].width == 40
+    turned(folder, (40, 30))
+    with pytest.raises(VocError, match="30x40 px once turned by its EXIF orientation, but its XML says 40x30"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("present", "train", "test"),
+    [
+        (("trainval", "train", "val", "test"), "trainval", "test"),
+        (("train", "val", "test"), "train", "test"),
+        (("trainval", "train", "val"), "train", "val"),
+    ],
+)
+def test_which_lists_make_the_splits(
+    tmp_path: Path, present: Sequence[str], train: str, test: str
+) -> None:
+    objects = [("dog", 1, 1, 20, 30)]
+    voc = read(plant(tmp_path / "voc", **{name: {name: objects} for name in present}))
+    assert ([r.id for r in voc.train], [r.id for r in voc.test]) == ([train], [test])
+
+
+def test_the_fingerprint_follows_the_content_not_the_place(folder: Path, tmp_path: Path) -> None:
+    first = read(folder).fingerprint
+    assert read(shutil.copytree(folder, tmp_path / "elsewhere")).fingerprint == first
+    seen = {first}
+    change(folder, "a", "<xmax>20</xmax>", "<xmax>21</xmax>")
+    seen.add(read(folder).fingerprint)
+    Image.effect_noise((40, 30), 90).save(folder / "JPEGImages/a.jpg")
+    seen.add(read(folder).fingerprint)
+    (folder / "ImageSets/Main/trainval.txt").write_text("b\na\n")
+    seen.add(read(folder).fingerprint)
+    assert len(seen) == 4
+
+
+def cut(folder: Path, bytes: int) -> None:
+    path = folder / "JPEGImages/a.jpg"
+    Image.effect_noise((40, 30), 90).save(path)
+    path.write_bytes(path.read_bytes()[:bytes])
+
+
+def write(name: str, text: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(text) and None
+
+
+def box(x0: float, y0: float, x1: float, y1: float) -> Callable[[Path], None]:
+    text = xml([("dog", x0, y0, x1, y1)])  # type: ignore[list-item]
+    return write("Annotations/a.xml", text)
+
+
+FLAWS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (shutil.rmtree, "voc: no such folder"),
+    "no lists": (lambda f: shutil.rmtree(f / "ImageSets"), "Main/train.txt: missing, and so is trainval.txt"),
+    "no test list": (lambda f: (f / "ImageSets/Main/test.txt").unlink(), "Main/test.txt: missing, and so is val"),
+    "empty list": (write("ImageSets/Main/test.txt", "\n"), "test.txt: no image is listed"),
+    "listed twice": (write("ImageSets/Main/test.txt", "a\na\n"), "test.txt: image 'a' is listed 2 times"),
+    "a path": (write("ImageSets/Main/test.txt", "../a\n"), "test.txt: '../a' is a path"),
+    "not text": (lambda f: (f / "ImageSets/Main/test.txt").write_bytes(b"\xff\xfe"), "test.txt: unreadable"),
+    "in both": (write("ImageSets/Main/test.txt", "a\n"), "image 'a' is in train and in test"),
+    "no jpeg": (lambda f: (f / "JPEGImages/a.jpg").unlink(), "JPEGImages/a.jpg: missing, but listed"),
+    "no xml": (lambda f: (f / "Annotations/a.xml").unlink(), "Annotations/a.xml: unreadable: No such file"),
+    "broken xml": (write("Annotations/a.xml", "<annotation>"), "a.xml: malformed XML: no element found"),
+    "encoding": (write("Annotations/a.xml", '<?xml version="1.0" encoding="x-no"?><a/>'), "a.xml: malformed XML"),
+    "entities": (write("Annotations/a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'), "a.xml: a document type"),
+    "hidden": (
+        lambda f: (f / "Annotations/a.xml").write_bytes("<!DOCTYPE a><a/>".encode("utf-16")),
+        "a.xml: a document type, an entity or a NUL",
+    ),
+    "no size": (write("Annotations/a.xml", "<annotation/>"), "a.xml: no <size>"),
+    "no width": (lambda f: change(f, "a", "width", "wide"), "a.xml: no <width>"),
+    "half a pixel": (lambda f: change(f, "a", ">40<", ">40.5<"), "a.xml: <width> is 40.5, a whole number"),
+    "no name": (lambda f: change(f, "a", "name>", "label>"), "a.xml: an object without <name>"),
+    "no box": (lambda f: change(f, "a", "bndbox", "polygon"), "a.xml: an object without <bndbox>"),
+    "no corner": (lambda f: change(f, "a", "xmax", "right"), "a.xml: object 'dog': no <xmax>"),
+    "no number": (lambda f: change(f, "a", ">20<", ">nan<"), "a.xml: object 'dog': <xmax> is 'nan', a number"),
+    "difficult": (
+        lambda f: change(f, "a", "<bndbox>", "<difficult>yes</difficult><bndbox>"),
+        "a.xml: object 'dog': <difficult> is 'yes', 0 or 1",
+    ),
+    "inverted": (box(20, 1, 10, 30), "a.xml: object 'dog': box 20 1 10 30 is inverted or has no area"),
+    "no area": (box(20, 1, 20, 30), "box 20 1 20 30 is inverted or has no area"),
+    "zero-based": (box(0, 1, 10, 30), "box 0 1 10 30 leaves the image, 1 1 40 30"),
+    "outside": (box(1, 1, 41, 30), "box 1 1 41 30 leaves the image"),
+    "by a fraction": (box(1, 1, 40.25, 30), "box 1 1 40.25 30 leaves the image"),
+    "zero bytes": (lambda f: cut(f, 0), "JPEGImages/a.jpg: not a readable image"),
+    "truncated": (lambda f: cut(f, 600), "JPEGImages/a.jpg: not a readable image: image file is truncated"),
+    "other size": (write("Annotations/a.xml", xml([], 41, 30)), "a.jpg: 40x30 px, but its XML says 41x30"),
+    "class not learnt": (
+        lambda f: change(f, "c d", ">cat<", ">cow<"),
+        "class 'cow' of test image 'c d' is missing in train",
+    ),
+    "class not scored": (
+        lambda f: change(f, "c d", ">cat<", ">dog<"),
+        "class 'cat' has no object in test that is not marked difficult",
+    ),
+    "nothing to learn": (write("ImageSets/Main/trainval.txt", "empty\n"), "the train split has no objects"),
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_flaw_is_one_line_that_names_it(folder: Path, flaw: str) -> None:
+    spoil, message = FLAWS[flaw]
+    spoil(folder)
+    with pytest.raises(VocError) as error:
+        read(folder)
+    assert message in str(error.value)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
