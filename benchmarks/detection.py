@@ -1,7 +1,7 @@
 """Fine-tunes detectron2's Faster R-CNN from a backbone file on a VOC folder and scores it (METHODS 10.2).
 
-Every part is detectron2's own: model, loader, trainer, evaluator. This file chooses the settings and cleans up.
-It starts without torch, so that the command line can read the settings.
+Every part is detectron2's own: model, loader, trainer, evaluator. This file chooses the settings and tidies;
+it starts without torch, so that the command line can read them.
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ class Detector:
         if not all(0 < part < 1 for part in self.decay):
             raise DetectionError(f"decay={self.decay}: parts of the iterations between 0 and 1 were expected")
 
-    def evaluate(
-        self, backbone: Path, data: Voc, folder: Path, seed: int, device: str = "cpu"
-    ) -> dict[str, float]:
+    def evaluate(self, backbone: Path, data: Voc, folder: Path, seed: int, device: str = "cpu") -> dict[str, float]:
         """AP, AP50 and AP75 in per cent on the test split after fine-tuning on train from the backbone file.
 
         `folder` keeps the curve, the log and the resolved settings. Everything random follows `seed`: on the
@@ -90,7 +88,7 @@ class Detector:
         not fit and DetectionError for a loss that is not finite.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="harness-detection-") as scratch, _log(folder / LOG):
+        with tempfile.TemporaryDirectory(prefix="harness-detection-") as scratch, log_to(folder / LOG):
             weights = Path(scratch) / "backbone.pth"
             convert_file(backbone, weights, depth=self.depth)
             cfg = config(self, data.classes, seed, device)
@@ -107,9 +105,7 @@ def _smallest(value: int | tuple[int, ...]) -> int:
 # --- settings
 
 
-def config(
-    detector: Detector, classes: Sequence[str], seed: int, device: str = "cpu", processes: int = 1
-) -> Any:
+def config(detector: Detector, classes: Sequence[str], seed: int, device: str = "cpu", processes: int = 1) -> Any:
     """Detectron2's CfgNode for these settings; SyncBN becomes BN in one process: it has the whole batch."""
     from detectron2.config import get_cfg
 
@@ -292,16 +288,14 @@ def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
 
 def _test(cfg: Any, model: nn.Module) -> dict[str, float]:
     from detectron2.evaluation import PascalVOCDetectionEvaluator, inference_on_dataset
-    from detectron2.evaluation.pascal_voc_evaluation import parse_rec
 
-    parse_rec.cache_clear()  # it remembers annotations by path for the life of the process
     name = cfg.DATASETS.TEST[0]
-    with tqdm(_test_loader(cfg, name), desc="test", disable=None) as loader:
+    with tqdm(evaluation_loader(cfg, name), desc="test", disable=None) as loader:
         found = inference_on_dataset(model, loader, PascalVOCDetectionEvaluator(name))
     return {key: float(found["bbox"][key]) for key in ("AP", "AP50", "AP75")}
 
 
-def _test_loader(cfg: Any, name: str) -> Any:
+def evaluation_loader(cfg: Any, name: str) -> Any:
     """Images one by one, as detectron2 has it, or in batches if they need no padding: twice as fast."""
     from detectron2.data import DatasetCatalog, build_detection_test_loader
 
@@ -311,7 +305,7 @@ def _test_loader(cfg: Any, name: str) -> Any:
 
 
 @contextmanager
-def _log(path: Path) -> Iterator[None]:
+def log_to(path: Path) -> Iterator[None]:
     """Detectron2's log and all warnings go to the file and nowhere else."""
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))

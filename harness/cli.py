@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="harness", description="Compare dense self-supervised pre-training strategies.")
     verbs = top.add_subparsers(metavar="VERB", required=True)
 
-    def verb(name: str, work: object, summary: str, example: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def verb(
+        name: str, work: object, summary: str, example: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
         made = verbs.add_parser(
             name,
             help=summary,
@@ -69,12 +71,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("name", metavar="TABLE", help="A1 or A2")
     made.add_argument("--format", choices=FORMATS, default="text", help="(text)")
     verb("list", list_verb, "list all that can be chosen by name", "list")
-    made = verb("show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words())
+    made = verb(
+        "show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words()
+    )
     made.add_argument("run", metavar="RUN", help="the run's name, or how it begins")
     made = verb("data", data_verb, "compose embedded data as a Pascal VOC folder",
                 "data scenes --images 100 --size 128 --out scenes")  # fmt: skip
     made.add_argument("name", metavar="NAME", choices=["scenes"], help="scenes")
-    made.add_argument("--images", metavar="N", type=int, default=1000, help="train images; a fifth as many to test (1000)")
+    made.add_argument(
+        "--images", metavar="N", type=int, default=1000, help="train images; a fifth as many to test (1000)"
+    )
     made.add_argument("--size", metavar="S", type=int, default=128, help="pixels a side (128)")
     made.add_argument("--seed", metavar="N", type=int, default=0, help="of the scenes (0)")
     made.add_argument("--out", metavar="DIR", required=True, help="a folder that does not exist yet, or is empty")
@@ -95,7 +101,9 @@ def machine_words() -> argparse.ArgumentParser:
 def results_words() -> argparse.ArgumentParser:
     """Where records lie."""
     made = argparse.ArgumentParser(add_help=False)
-    made.add_argument("--results", metavar="DIR", type=Path, default=ROOT / "results", help="where records lie (results)")
+    made.add_argument(
+        "--results", metavar="DIR", type=Path, default=ROOT / "results", help="where records lie (results)"
+    )
     return made
 
 

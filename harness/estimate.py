@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from harness.experiment import Experiment, find_images
+from harness.experiment import Experiment, folder_of, list_images
 from harness.pretrain import Machine, Training, build_optimizer, update
 from methods.encoder import encoder
 from methods.pixsim import PixSim
@@ -66,8 +66,8 @@ def count_images(experiment: Experiment) -> tuple[int, str]:
         return experiment.scenes.train, "embedded scenes"
     if experiment.data is None:
         return IMAGENET, "ImageNet's count, as no --data is given"
-    folder, images = find_images(experiment, None)
-    return len(images), str(folder)
+    folder = folder_of(experiment.data)
+    return len(list_images(folder)), experiment.data
 
 
 def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:

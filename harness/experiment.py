@@ -145,8 +145,10 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     """
-    judged = experiment.benchmark.prepare(folder_of(experiment.benchmark_data), cache)
-    source, images = find_images(experiment, cache)
+    given = None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
+    judged = experiment.benchmark.prepare(given, cache)
+    source = source_folder(experiment, cache)
+    images = list_images(source)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
@@ -179,11 +181,8 @@ def train_backbone(experiment: Experiment, images: Sequence[Path], folder: Path,
     pretrain(experiment.strategy, experiment.recipe, images, folder, experiment.seed, machine)
 
 
-def find_images(experiment: Experiment, cache: Path) -> tuple[Path, list[Path]]:
-    """The folder to pre-train on and its images in a fixed order, of a Pascal VOC folder the train split's alone."""
-    folder = experiment.scenes.folder(cache) if experiment.scenes else folder_of(experiment.data)
-    if folder is None:
-        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
+def list_images(folder: Path) -> list[Path]:
+    """The images below a folder in a fixed order, of a Pascal VOC folder the train split's alone; ValueError if none."""
     listed = [folder / "ImageSets" / "Main" / f"{split}.txt" for split in ("trainval", "train")]
     found = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
     if list_ := next((file for file in listed if file.is_file()), None):
@@ -194,7 +193,7 @@ def find_images(experiment: Experiment, cache: Path) -> tuple[Path, list[Path]]:
     for file in found:
         if file.stat().st_size == 0:
             raise ValueError(f"{file}: an empty file, not an image")
-    return folder, found
+    return found
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -204,11 +203,20 @@ def walk(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
-def folder_of(text: str | None) -> Path | None:
-    """A path that the user wrote, which must be a folder; None stays None."""
-    if text is not None and not Path(text).is_dir():
+def source_folder(experiment: Experiment, cache: Path) -> Path:
+    """The folder to pre-train on."""
+    if experiment.scenes:
+        return experiment.scenes.folder(cache)
+    if experiment.data is None:
+        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
+    return folder_of(experiment.data)
+
+
+def folder_of(text: str) -> Path:
+    """A path that the user wrote, which must be a folder."""
+    if not Path(text).is_dir():
         raise ValueError(f"{text}: no such folder")
-    return None if text is None else Path(text)
+    return Path(text)
 
 
 @contextmanager

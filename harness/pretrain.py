@@ -1,4 +1,4 @@
-"""Pre-training: SGD on the loss of a strategy over two views of every image, resumable at any step (METHODS 1.3, 9.1)."""
+"""Pre-training: SGD on a strategy's loss over two views of every image, resumable at any step (METHODS 1.3, 9.1)."""
 
 from __future__ import annotations
 
@@ -93,9 +93,11 @@ def train(
     device, saved = torch.device(machine.device), time.monotonic()
     trim(folder / "curve.jsonl", training.step)
     batches = load(TwoViews(images, recipe, seed), Order(len(images), recipe, seed, training.step), machine)
-    bar = tqdm(total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None)
+    bar = tqdm(
+        total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None
+    )
     with bar, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
-        for first, second in batches:
+        for first, second in named(batches):
             epoch = training.step // steps
             loss = update(training, recipe, epoch, (normalise(View(*first), device), normalise(View(*second), device)))
             training.step += 1
@@ -160,7 +162,7 @@ def measure(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> dict[
 
 
 def collapse(z: Tensor) -> float:
-    """Std of the unit vectors ẑ [B, N, C] over B·N, mean over C, times √C: about 1 is healthy, 0 collapsed (SimSiam, 4.1)."""
+    """Std of the unit vectors ẑ [B, N, C], mean over C, times √C: about 1 is healthy, 0 collapsed (SimSiam, 4.1)."""
     unit = normalize(z.flatten(0, 1).float(), dim=-1)
     return float(unit.std(dim=0).mean() * unit.shape[1] ** 0.5)
 
@@ -171,6 +173,14 @@ def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[Vi
     return DataLoader(
         views, batch_sampler=order, num_workers=machine.workers, pin_memory=cuda, worker_init_fn=prepare_worker
     )
+
+
+def named(batches: DataLoader[tuple[View, View]]) -> Iterator[tuple[View, View]]:
+    """The batches; a loader process hands on an error with its whole traceback, of which one line is for the user."""
+    try:
+        yield from batches
+    except BrokenImage as error:
+        raise BrokenImage(str(error).strip().splitlines()[-1].split("BrokenImage: ")[-1]) from error
 
 
 def prepare_worker(worker: int) -> None:
@@ -189,7 +199,7 @@ def trim(curve: Path, step: int) -> None:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C or SIGTERM only makes the yielded function true; the second one interrupts at once."""
+    """The first Ctrl-C or SIGTERM only makes the yielded function true; the second one interrupts at once."""
     seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -75,11 +75,13 @@ def find(results: Path, name: str) -> Record:
         if len(matches) == 1:
             return read(runs / matches[0])
         raise ValueError(f"run {name!r} may be any of {', '.join(matches)}")
-    raise ValueError(f"no run {name!r} in {runs}: " + (f"choose from {', '.join(names)}" if names else "there are none"))
+    raise ValueError(
+        f"no run {name!r} in {runs}: " + (f"choose from {', '.join(names)}" if names else "there are none")
+    )
 
 
 def observe(folder: Path, settings: dict[str, Any], work: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Run the work under sacred's eyes; its scores are written last. An earlier, unfinished try's files stay in place."""
+    """Run the work under sacred's eyes; its scores are written last. An unfinished try's files stay in place."""
     experiment = sacred_experiment(folder)
     experiment.add_config(settings)
     scores: dict[str, float] = {}
@@ -102,7 +104,7 @@ def sacred_experiment(folder: Path) -> Any:
         from sacred.observers import FileStorageObserver
 
     class Storage(FileStorageObserver):  # type: ignore[misc]
-        """Sacred's file storage, that goes on in the folder of an unfinished run, writes whole files and names no machine."""
+        """File storage that goes on in an unfinished run's folder, writes whole files and names no machine."""
 
         def _make_run_dir(self, _id: str) -> None:
             self.dir = str(folder)
@@ -113,6 +115,7 @@ def sacred_experiment(folder: Path) -> Any:
             if filename == "run.json":
                 content["experiment"].pop("base_dir", None)
                 content["host"].pop("hostname", None)
+                content["experiment"].pop("sources", None)
             files.write_json(folder / filename, content)
 
         def save_cout(self) -> None:

@@ -1,4 +1,4 @@
-"""Settings as words and as records: FIELD=VALUE changes one field of a frozen dataclass, `describe` writes all of them."""
+"""Settings as words and as records: FIELD=VALUE changes one field of a frozen dataclass, `describe` writes all."""
 
 from __future__ import annotations
 

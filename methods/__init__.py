@@ -1,1 +1,1 @@
-"""What is compared: views, geometry, correspondences and the one network they share; imports torch and torchvision only."""
+"""What is compared: views, geometry, correspondences and their one network; imports torch and torchvision only."""

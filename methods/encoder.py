@@ -1,4 +1,4 @@
-"""A torchvision ResNet without its head; its state dict, under torchvision's names, is the product of a pre-training."""
+"""A torchvision ResNet without its head; its state dict, under torchvision's names, is a pre-training's product."""
 
 from __future__ import annotations
 

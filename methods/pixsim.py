@@ -1,4 +1,4 @@
-"""PixSim, the only model: one encoder and, for each strategy, heads and the loss −⟨W, S(Q p, K stopgrad(z))⟩ (METHODS 2)."""
+"""PixSim, the only model: one encoder and a strategy's heads and the loss −⟨W, S(Q p, K stopgrad(z))⟩ (METHODS 2)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sites(NamedTuple):
 
 
 def projector(inputs: int, heads: Heads) -> nn.Sequential:
-    """g: [B, D] → [B, C]; three layers, the last BatchNorm without affine, which makes the last bias idle: it is frozen.
+    """g: [B, D] → [B, C]; the last of three BatchNorms has no affine part and removes the last bias, which is frozen.
 
     A Linear layer on rows of cells is the 1 × 1 convolution of METHODS 2.2.
     """
@@ -112,7 +112,7 @@ class PixSim(nn.Module):
     """One encoder, one branch for the strategy and, where global_weight is set, one for SimSiam (METHODS 2.6, 2.7)."""
 
     def __init__(self, strategy: Strategy, recipe: Recipe) -> None:
-        """Draw the initial weights from torch's generator; the encoder comes first and is the same for every strategy."""
+        """Draw the initial weights from torch's generator: the encoder's first, the same for every strategy."""
         super().__init__()
         self.encoder = encoder(recipe.depth)
         inputs = width(self.encoder)
@@ -123,9 +123,10 @@ class PixSim(nn.Module):
     def forward(self, first: View, second: View) -> Loss:
         """The views go through the encoder apart, so that BatchNorm sees one view at a time, as in SimSiam."""
         a, b = self.look(first), self.look(second)
-        loss = self.branch(a, b)
+        loss: Loss = self.branch(a, b)
         if self.global_branch is not None:
-            loss = loss._replace(value=loss.value + self.global_weight * self.global_branch(a, b).value)
+            value = loss.value + self.global_weight * self.global_branch(a, b).value
+            loss = Loss(value, loss.z)
         return loss
 
     def look(self, view: View) -> FeatureMap:

@@ -19,7 +19,6 @@ class Similarity(Protocol):
         ...
 
 
-
 def cross_entropy(p: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of p [B, N, C] and probabilities of z [B, M, C], temperature 1 (DenseSiam's CESimilarity)."""
     return p.log_softmax(-1), z.softmax(-1)

@@ -52,7 +52,7 @@ class TwoViews(Dataset[tuple[View, View]]):
 
 
 class Order(Sampler[list[tuple[int, int]]]):
-    """The batches of (epoch, index) from a step on, each epoch a permutation of its own; the ragged last batch is left out."""
+    """The batches of (epoch, index) from a step on, each epoch a permutation of its own without its ragged end."""
 
     def __init__(self, images: int, recipe: Recipe, seed: int, start: int) -> None:
         """Begin at step `start`."""

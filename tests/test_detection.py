@@ -5,6 +5,8 @@ import logging
 import subprocess
 import sys
 import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,49 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from test_voc import Objects, plant
 
 from benchmarks.convert import ConvertError
-from benchmarks.detection import DetectionError, Detector, config, dataset, registered
+from benchmarks.detection import DetectionError, Detector, config, dataset, evaluation_loader, log_to, registered
 from benchmarks.voc import Voc, VocError, read
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.voc_folder import VocFolder
 
-SLIM = {"sizes": (64,), "iterations": 3, "batch": 2, "warmup": 1}
+Objects = Sequence[tuple[str, float, float, float, float]]  # class, xmin, ymin, xmax, ymax
+
+SLIM: dict[str, Any] = {
+    "sizes": (64,),
+    "iterations": 3,
+    "batch": 2,
+    "warmup": 1,
+    "rois": 8,
+    "proposals": (100, 20, 100, 10),
+}
+
+
+def plant(folder: Path, **splits: Mapping[str, Objects]) -> Path:
+    """A VOC folder of 40x30 px images, one rectangle an object; each keyword is a file of ImageSets/Main."""
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    for split, images in splits.items():
+        (folder / "ImageSets/Main" / f"{split}.txt").write_text("\n".join(images) + "\n")
+        for id, objects in images.items():
+            image, xml = Image.new("RGB", (40, 30), (60, 90, 120)), ""
+            for name, *box in objects:
+                x0, y0, x1, y1 = map(int, box)
+                image.paste((250, 20, 20), (x0, y0, x1, y1))
+                corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+                frame = "".join(f"<{tag}>{value}</{tag}>" for tag, value in corners)
+                xml += f"<object><name>{name}</name><bndbox>{frame}</bndbox></object>"
+            size = "<size><width>40</width><height>30</height></size>"
+            image.save(folder / "JPEGImages" / f"{id}.jpg")
+            (folder / "Annotations" / f"{id}.xml").write_text(f"<annotation>{size}{xml}</annotation>")
+    return folder
 
 
 def test_the_settings_are_read_without_torch() -> None:
     code = (
         "import sys, benchmarks.voc_folder, benchmarks.voc07_12, benchmarks.convert\n"
-        "sys.exit(', '.join({'torch', 'detectron2', 'numpy'} & set(sys.modules)))"
+        "sys.exit(', '.join({'torch', 'detectron2', 'numpy'} & set(sys.modules)) or 0)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
@@ -133,7 +163,7 @@ def test_the_paper_has_twenty_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("benchmark", [Voc0712(), VocFolder()])
 def test_a_benchmark_without_data_asks_for_it(benchmark: Voc0712 | VocFolder, tmp_path: Path) -> None:
-    with pytest.raises(VocError, match=f"benchmark '{benchmark.name}' needs a .*: --benchmark-data DIR".replace("+", r"\+")):
+    with pytest.raises(VocError, match=r"^benchmark 'voc.*' needs a .*: --benchmark-data DIR$"):
         benchmark.prepare(None, tmp_path)
 
 
@@ -144,12 +174,9 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Voc:
     train = {f"train {i}": objects for i, objects in enumerate([*squares, []])}
     test = {f"test {i}": objects for i, objects in enumerate([*squares[:3], []])}
     folder = plant(tmp_path_factory.mktemp("data") / "voc", trainval=train, test=test)
-    for id, objects in {**train, **test}.items():
-        image = Image.new("RGB", (40, 30), (60, 90, 120))
-        for _, x0, y0, x1, y1 in objects:
-            image.paste((250, 20, 20), (x0 - 1, y0 - 1, x1, y1))
-        mode = {"train 0": "L", "train 1": "CMYK"}.get(id, "RGB")
-        image.convert(mode).save(folder / "JPEGImages" / f"{id}.jpg")
+    for id, mode in {"train 0": "L", "train 1": "CMYK"}.items():
+        path = folder / "JPEGImages" / f"{id}.jpg"
+        Image.open(path).convert(mode).save(path)
     return read(folder)
 
 
@@ -201,9 +228,10 @@ def test_the_same_seed_gives_the_same_curve_and_scores(
     assert capfd.readouterr() == ("", "")
 
 
-def test_it_learns_what_is_easy(voc: Voc, backbone: Path, tmp_path: Path) -> None:
-    settings = Detector(**{**SLIM, "iterations": 40, "batch": 4, "lr": 0.01})
-    assert settings.evaluate(backbone, voc, tmp_path, seed=0)["AP50"] > 50
+def test_the_loss_falls(voc: Voc, backbone: Path, tmp_path: Path) -> None:
+    Detector(**{**SLIM, "iterations": 12}).evaluate(backbone, voc, tmp_path, seed=0)
+    curve = losses(tmp_path)
+    assert curve[-1] < 0.88 * curve[0]  # over four seeds 0.73 to 0.78, and 0.98 to 1.01 without an lr
 
 
 def test_another_architecture_stops_before_training(voc: Voc, backbone: Path, tmp_path: Path) -> None:
@@ -214,7 +242,7 @@ def test_another_architecture_stops_before_training(voc: Voc, backbone: Path, tm
 def test_a_loss_that_is_not_finite_is_one_line(voc: Voc, backbone: Path, tmp_path: Path) -> None:
     before = traces()
     settings = Detector(**{**SLIM, "iterations": 9}, lr=1e25, clip=None)
-    with pytest.raises(DetectionError, match=r"^the fine-tuning's loss is not finite at iteration \d with lr=1e\+25"):
+    with pytest.raises(DetectionError, match=r"^the fine-tuning's loss is not finite at iteration \d with lr"):
         settings.evaluate(backbone, voc, tmp_path, seed=0)
     assert traces() == before
 
@@ -236,6 +264,18 @@ def test_an_interrupt_leaves_nothing_half_written(
         Detector(**SLIM).evaluate(backbone, voc, tmp_path, seed=0)
     assert len(losses(tmp_path)) == 2
     assert traces() == before
+    monkeypatch.undo()
+    Detector(**SLIM).evaluate(backbone, voc, tmp_path, seed=0)
+    assert len(losses(tmp_path)) == 3
+
+
+def test_warnings_go_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with log_to(tmp_path / "log"):
+            warnings.warn("from elsewhere", stacklevel=1)
+    assert "from elsewhere" in (tmp_path / "log").read_text()
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(("freeze", "trained"), [(0, 20), (2, 15), (5, 0)])
@@ -249,6 +289,18 @@ def test_frozen_stages_do_not_learn(freeze: int, trained: int) -> None:
         if parameter.requires_grad and parameter.dim() == 4
     ]
     assert len(convolutions) == trained
+
+
+@pytest.mark.parametrize(("size", "batch"), [((40, 30), 2), ((30, 30), 1)])
+def test_the_test_is_batched_where_nothing_is_padded(size: tuple[int, int], batch: int, tmp_path: Path) -> None:
+    objects: Objects = [("cat", 1, 1, 20, 20)]
+    folder = plant(tmp_path / "voc", trainval={"a": objects}, test={"b": objects, "c": objects})
+    Image.new("RGB", size).save(folder / "JPEGImages/c.jpg")
+    xml = (folder / "Annotations/c.xml").read_text()
+    (folder / "Annotations/c.xml").write_text(xml.replace("<width>40<", f"<width>{size[0]}<"))
+    with registered(read(folder), tmp_path, 2012) as (_, test):
+        loader = evaluation_loader(config(Detector(**SLIM), ["cat"], seed=0), test)
+        assert [len(images) for images in loader] == [batch] * (2 // batch)
 
 
 def judge(voc: Voc, folder: Path, shift: float = 0.0) -> dict[str, float]:
@@ -279,7 +331,7 @@ def test_the_evaluator_sees_the_same_boxes_as_the_training(tmp_path: Path) -> No
 
 
 def test_fractions_are_rounded_half_up_for_the_evaluator_alone(tmp_path: Path) -> None:
-    objects: Any = [("cat", 1.5, 2.25, 20.75, 29.5)]
+    objects: Objects = [("cat", 1.5, 2.25, 20.75, 29.5)]
     voc = read(plant(tmp_path / "voc", trainval={"a": objects}, test={"b": objects}))
     scratch = tmp_path / "scratch"
     scratch.mkdir()

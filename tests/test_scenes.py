@@ -291,9 +291,7 @@ def test_an_interrupted_write_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_occupied_folder_is_refused_and_an_empty_one_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_occupied_folder_is_refused_and_an_empty_one_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "voc").mkdir()
     write(tmp_path / "voc", PLAIN, {"test": 1}, 0, False)
     before = contents(tmp_path)
@@ -304,9 +302,7 @@ def test_an_occupied_folder_is_refused_and_an_empty_one_taken(
     assert [path.name for path in tmp_path.iterdir()] == ["voc"]
 
 
-def test_a_folder_that_another_fills_meanwhile_is_left_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_another_fills_meanwhile_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def save(folder: Path, name: str, scene: Scene) -> None:
         (tmp_path / "voc").mkdir()
         (tmp_path / "voc" / "theirs").write_text("theirs")

@@ -1,4 +1,4 @@
-"""Cells that show the same place agree: a grid over the overlap, read in both views (DenseSiam supplement, Table A1)."""
+"""Cells that show the same place agree: a grid over the overlap, read in both views (DenseSiam, Table A1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Location:
-    """METHODS 6: each grid point of the overlap is read bilinearly in both views; images without overlap do not count."""
+    """METHODS 6: each grid point of the overlap is read bilinearly in both views; disjoint views do not count."""
 
     sampler: Sampler = Regular()
     border: bool = True  # [R] beyond the outer cell centres the map goes on (True) or falls to zero (False)

@@ -12,7 +12,7 @@ from methods.similarity import Similarity, cosine
 
 @dataclass(frozen=True)
 class SimSiam:
-    """METHODS 1: one site a view, the mean of its cells, goes through SimSiam's own heads and is compared by the cosine."""
+    """METHODS 1: one site a view, the mean of its cells, through SimSiam's own heads, compared by the cosine."""
 
     trains: ClassVar[bool] = True
     pools_first: ClassVar[bool] = True
@@ -23,9 +23,12 @@ class SimSiam:
 
     def __call__(self, query: FeatureMap, key: FeatureMap) -> Correspondence:
         """Q and K [B, 1, H·W] take the mean of all cells; W [B, 1, 1] is one."""
-        everywhere = [view.cells.new_full((len(view.cells), 1, view.cells.shape[1]), 1 / view.cells.shape[1])
-                      for view in (query, key)]
-        return Correspondence(*everywhere, weight=query.cells.new_ones(len(query.cells), 1, 1))
+        cells = query.cells.shape[1], key.cells.shape[1]
+        return Correspondence(
+            query.cells.new_full((len(query.cells), 1, cells[0]), 1 / cells[0]),
+            key.cells.new_full((len(key.cells), 1, cells[1]), 1 / cells[1]),
+            query.cells.new_ones(len(query.cells), 1, 1),
+        )
 
 
 STRATEGY = SimSiam

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ORIGIN = "sal-detectron2==0.7.2"
 SHA256 = "491af0c7f79bdb2d178e46f6cb16a97c4ac968d45c41ea3f6b6435d59bbee561"
-TARGET = ("--python-version=3.10", "--implementation=cp", "--abi=cp310", "--platform=any")  # its only wheel's
+TARGET = ("--python-version=3.10", "--implementation=cp", "--abi=cp310", "--platform=any")  # the one it has
 VERSION = "0.6+a59f0563"  # the official release and commit (2024-04-17) whose sources the origin holds
 INFO = f"detectron2-{VERSION}.dist-info"
 METADATA = f"""\
@@ -49,7 +49,7 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: third_party/detectron2\nRoot-Is-Purelib:
 
 
 def download(folder: Path) -> Path:
-    """The origin's wheel, fetched into `folder` by pip under the user's own settings (index, proxy, certificates)."""
+    """The origin's wheel, fetched into `folder` by pip under the user's own settings."""
     pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", f"--dest={folder}")
     if subprocess.run((*pip, *TARGET, ORIGIN)).returncode:
         raise SystemExit(f"detectron2: pip could not download {ORIGIN}: is your package index reachable?")
@@ -57,17 +57,14 @@ def download(folder: Path) -> Path:
 
 
 def contents(source: Path, sha256: str) -> dict[str, bytes]:
-    """The repacked wheel's files by name, `RECORD` excepted; a source of another hash is refused before it is read."""
+    """The repacked wheel's files by name, `RECORD` excepted; a source of another hash is refused unopened."""
     found = hashlib.sha256(source.read_bytes()).hexdigest()
     if found != sha256:
-        raise SystemExit(
-            f"detectron2: {source.name} has sha256 {found}, expected {sha256}: nothing was installed"
-        )
+        raise SystemExit(f"detectron2: {source.name} has sha256 {found}, expected {sha256}: not installed")
     with zipfile.ZipFile(source) as wheel:
         names = sorted(wheel.namelist())
-        files = {
-            n: wheel.read(n) for n in names if n.startswith("detectron2/") and not n.endswith((".so", "/"))
-        }
+        kept = (name for name in names if name.startswith("detectron2/") and not name.endswith((".so", "/")))
+        files = {name: wheel.read(name) for name in kept}
         licence = next(wheel.read(name) for name in names if name.endswith(".dist-info/LICENSE"))
     version = b'__version__ = "%b"  # set by the repacking' % VERSION.encode()
     init = "detectron2/__init__.py"
@@ -78,8 +75,10 @@ def contents(source: Path, sha256: str) -> dict[str, bytes]:
 
 def record(files: Mapping[str, bytes]) -> str:
     """The text of `RECORD`: name, hash and size of every file, and its own name alone."""
-    hashes = {name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()) for name, data in files.items()}
-    lines = [f"{name},sha256={hashes[name].decode().rstrip('=')},{len(data)}" for name, data in files.items()]
+    lines = []
+    for name, data in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+        lines.append(f"{name},sha256={digest},{len(data)}")
     return "\n".join([*lines, f"{INFO}/RECORD,,\n"])
 
 
@@ -96,9 +95,7 @@ def repack(source: Path, sha256: str, folder: Path) -> str:
     return name
 
 
-def build_wheel(
-    wheel_directory: str, config_settings: object = None, metadata_directory: object = None
-) -> str:
+def build_wheel(wheel_directory: str, config_settings: object = None, metadata_directory: object = None) -> str:
     """PEP 517: the wheel that pip installs."""
     with tempfile.TemporaryDirectory() as folder:
         return repack(download(Path(folder)), SHA256, Path(wheel_directory))

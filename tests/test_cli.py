@@ -1,0 +1,197 @@
+"""The command line as a user types it: what works, and what is refused with one line and exit code 2."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness import ROOT, experiment
+from harness.cli import main
+from tests.pictures import photos
+
+SMALL = [
+    "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "heads.out=8", "--set", "heads.hidden=8",
+    "--set", "benchmark.iterations=2", "--set", "benchmark.batch=1", "--set", "benchmark.train=6",
+    "--set", "benchmark.test=3", "--set", "benchmark.layout.size=48", "--set", "benchmark.sizes=48",
+    "--workers", "0", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with one small finished run of `location`."""
+    folder = tmp_path_factory.mktemp("results")
+    shutil.copytree(ROOT / "results" / "reported", folder / "reported")
+    assert main(["run", "--strategy", "location", *SMALL, "--results", str(folder)]) == 0
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], *line: str) -> str:
+    """What a refused command says; fails unless that is one line and exit code 2."""
+    try:
+        code = main(list(line))
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    told = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert "Traceback" not in "".join(told)
+    assert len([row for row in told if not row.startswith(("usage:", " ", "scenes:"))]) == 1
+    return told[-1]
+
+
+def test_a_run_leaves_a_readable_record_and_nothing_else(results: Path) -> None:
+    (folder,) = (results / "runs").iterdir()
+    assert {file.name for file in folder.iterdir()} == {
+        "backbone.pth", "config.json", "curve.jsonl", "detection.jsonl", "detection.log", "detectron2.yaml",
+        "metrics.json", "provenance.json", "run.json", "scores.json",
+    }  # fmt: skip
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    assert provenance["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert provenance["data"]["images"] == 6
+    assert set(provenance["seconds"]) == {"pretrain", "benchmark"}
+    for file in folder.iterdir():
+        if file.suffix != ".pth":
+            assert str(ROOT) not in file.read_text(encoding="utf-8"), file.name
+
+
+def test_the_same_words_find_the_run(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {file: file.stat().st_mtime_ns for file in results.rglob("*")}
+    assert main(["run", "--strategy", "location", *SMALL, "--results", str(results)]) == 0
+    assert "this has been run: location-s0-" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in results.rglob("*")} == before
+
+
+def test_the_table_counts_the_run_of_its_words(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = SMALL[: SMALL.index("--workers")]
+    assert main(["table", "A1", "--results", str(results), "--format", "json", *settings]) == 0
+    counts = {row["row"]: row["n"] for row in json.loads(capsys.readouterr().out)}
+    assert (counts["location"], counts["SimSiam"]) == (1, 0)
+    assert main(["table", "A1", "--results", str(results), "--format", "json"]) == 0
+    assert {row["n"] for row in json.loads(capsys.readouterr().out)} == {0}
+
+
+def test_show_tells_settings_scores_and_files(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "location", "--results", str(results)]) == 0
+    text = capsys.readouterr().out
+    for word in ("COMPLETED", '"epochs": 1', '"AP50"', "backbone.pth", '"commit"'):
+        assert word in text
+
+
+def test_a_broken_record_does_not_break_the_table(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = results / "runs" / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text('{"str')
+    assert main(["table", "A1", "--results", str(results)]) == 0
+    assert "left out" in capsys.readouterr().err
+    shutil.rmtree(broken)
+
+
+def test_list_names_everything_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    for word in ("location", "simsiam", "random", "regular", "cosine", "voc-folder", "voc07+12", "study", "A2"):
+        assert f"  {word} " in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_scenes_are_composed_for_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data", "scenes", "--images", "2", "--size", "64", "--out", str(tmp_path / "scenes")]
+    assert main(words) == 0
+    assert len(list((tmp_path / "scenes" / "JPEGImages").iterdir())) == 3
+    assert "not an empty folder" in refused(capsys, *words)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--strategy", "location", *SMALL, "--dry-run", "--results", str(tmp_path / "none")]) == 0
+    text = capsys.readouterr().out
+    for word in ("3 steps of 2", "parameters", "GiB", "2 iterations", '"epochs": 1'):
+        assert word in text
+    assert not (tmp_path / "none").exists()
+
+
+def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("run", "table", "list", "show", "data", "doctor", "speed"):
+        with pytest.raises(SystemExit) as stop:
+            main([verb, "--help"])
+        assert stop.value.code == 0
+        assert f"example: harness {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("run", "--strategy is missing: choose from location, random, simsiam"),
+        ("run --strategy locaton", "no strategy 'locaton': did you mean 'location'?"),
+        ("run --strategy no.such.module", "finds no module 'no'"),
+        ("run --strategy location --preset tiny", "choose from demo, study, paper"),
+        ("run --strategy location --set epoch=3", "did you mean 'epochs'?"),
+        ("run --strategy location --set epochs", "FIELD=VALUE was expected"),
+        ("run --strategy location --set epochs=-1", "epochs=-1: must be at least 0"),
+        ("run --strategy location --set match.sampler=biassed", "choose from regular"),
+        ("run --strategy location --set benchmark.iteration=3", "did you mean 'iterations'?"),
+        ("run --strategy location --set benchmark.depth=50", "the backbone has depth 18"),
+        ("run --strategy location --seed -1", "--seed -1: must be at least 0"),
+        ("run --strategy location --seed one", "invalid int value: 'one'"),
+        ("run --strategy location --device tpu", "choose cpu, cuda or cuda:N"),
+        ("run --strategy location --workers -1", "must be at least 0"),
+        ("run --strategy location --benchmark coco", "no benchmark 'coco': choose from"),
+        ("run --strategy location --benchmark voc-folder", "needs a folder: --benchmark-data DIR"),
+        ("run --strategy location --benchmark voc-folder --benchmark-data /no/such", "no such folder"),
+        ("run --strategy location --data /no/such", "/no/such: no such folder"),
+        ("run --strategy location --preset paper", "--benchmark-data DIR"),
+        ("table A3", "no table 'A3': did you mean 'A1'?"),
+        ("table A1 --format pdf", "invalid choice: 'pdf'"),
+        ("show nothing", "no run 'nothing'"),
+        ("data scenes --images 0 --out x", "at least 1"),
+        ("data scenes --size 3 --out x", "at least 32 pixels"),
+        ("dance", "invalid choice: 'dance'"),
+    ],
+)
+def test_bad_words_are_refused(
+    line: str, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = line.split()
+    assert says in refused(capsys, *words, *(["--results", "new"] if words[0] in ("run", "table", "show") else []))
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_folders_of_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty, zero = tmp_path / "empty", tmp_path / "zero"
+    empty.mkdir()
+    photos(zero, 3)[1].write_bytes(b"")
+    base = ["run", "--strategy", "location", *SMALL, "--results", str(tmp_path / "results"), "--data"]
+    assert "empty: no images to pre-train on" in refused(capsys, *base, str(empty))
+    assert "zero/1.jpg: an empty file" in refused(capsys, *base, str(zero))
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    told = refused(capsys, "run", "--strategy", "location", *SMALL, "--results", str(tmp_path / "file"))
+    assert str(tmp_path / "file") in told
+
+
+def test_a_voc_folder_pre_trains_on_its_train_split_alone(tmp_path: Path) -> None:
+    photos(tmp_path / "JPEGImages", 5)
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_text("1\n3\n")
+    assert [file.name for file in experiment.list_images(tmp_path)] == ["1.jpg", "3.jpg"]
+
+
+def test_a_strategy_of_one_file_outside_the_checkout_runs(tmp_path: Path) -> None:
+    source = (ROOT / "methods" / "strategies" / "location.py").read_text(encoding="utf-8")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "corners.py").write_text(
+        source.replace("sampler: Sampler = Regular()", "sampler: Sampler = Regular(2)")
+    )
+    line = [sys.executable, "-m", "harness", "run", "--strategy", "mine.corners", "--dry-run", *SMALL]
+    done = subprocess.run(
+        line, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"side": 2' in done.stdout

@@ -1,0 +1,58 @@
+"""Heads, losses and the encoder, against the official figures."""
+
+import torch
+import torchvision
+
+from methods.encoder import encoder, width
+from methods.pixsim import Branch, predictor, projector
+from methods.recipe import Heads, Recipe
+from methods.similarity import cosine, cross_entropy
+from methods.strategies.simsiam import SimSiam
+from tests.official import GOLDEN, wave
+
+
+def test_simsiam_s_loss_is_the_official_one() -> None:
+    branch = Branch(SimSiam(), Recipe(depth=18), 16)
+    p1, p2, z1, z2 = (wave((4, 16), phase)[:, None] for phase in (0, 0.5, 1.1, 1.9))
+    one = torch.ones(4, 1, 1)
+    loss = (branch.distance(p1, z2, one) + branch.distance(p2, z1, one)) / 2
+    assert abs(loss.item() - GOLDEN["P1_simsiam_loss"]["loss"]) < 1e-6
+
+
+def test_heads_have_the_official_shapes_and_the_frozen_bias() -> None:
+    heads = Heads(hidden=None, out=32, predictor=8)
+    parts = [*projector(512, heads).parameters(), *predictor(heads).parameters()]
+    official = GOLDEN["P1b_simsiam_arch"]["params"]
+    assert [[list(part.shape), part.requires_grad] for part in parts] == [entry[1:] for entry in official]
+
+
+def test_simsiam_takes_the_mean_of_the_cells_before_it_embeds() -> None:
+    branch = Branch(SimSiam(), Recipe(depth=18), 16).eval()
+    cells = wave((3, 4, 16), 0.4)
+    rows = torch.full((3, 1, 4), 0.25)
+    z = branch.projector(cells.mean(1))
+    torch.testing.assert_close(branch.embed(rows @ cells).z[:, 0], z, atol=1e-5, rtol=0)
+
+
+def test_cross_entropy_is_the_official_one() -> None:
+    p, z = wave((2, 5, 3, 3), 0.3), 2 * wave((2, 5, 3, 3), 1.4)
+    predicted, target = cross_entropy(p.flatten(2).mT, z.flatten(2).mT)
+    found = -(predicted * target).sum(-1)
+    torch.testing.assert_close(found.flatten(), torch.tensor(GOLDEN["P9_ce"]["ce_map_flat"]), atol=1e-6, rtol=0)
+
+
+def test_cosine_of_a_vector_with_itself_is_one() -> None:
+    p, z = cosine(wave((1, 6, 5), 0.3), 3 * wave((1, 6, 5), 0.3))
+    torch.testing.assert_close((p @ z.mT).diagonal(dim1=1, dim2=2), torch.ones(1, 6))
+
+
+def test_the_encoder_is_torchvision_s_resnet_under_its_own_names() -> None:
+    for depth, channels in ((18, 512), (50, 2048)):
+        network = encoder(depth).eval()
+        official = getattr(torchvision.models, f"resnet{depth}")()
+        missing, unexpected = official.load_state_dict(network.state_dict(), strict=False)
+        assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
+        assert width(network) == channels
+        official.eval().fc = torch.nn.Identity()
+        image = wave((1, 3, 64, 64), 0.2)
+        torch.testing.assert_close(network(image).mean((2, 3)), official(image), atol=1e-5, rtol=1e-5)

@@ -1,0 +1,154 @@
+"""Pre-training: schedule, determinism, resuming, its product, and how it stops."""
+
+import json
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from harness import pretrain as module
+from harness.pretrain import Machine, PretrainError, build_optimizer, collapse, pretrain, rate, set_rate
+from methods.pixsim import PixSim
+from methods.recipe import Heads, Recipe
+from methods.strategies.location import Location
+from methods.strategies.random import Random
+from methods.strategies.simsiam import SimSiam
+from methods.views import BrokenImage
+from tests.official import GOLDEN
+from tests.pictures import photos
+
+TINY = Recipe(depth=18, size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return photos(tmp_path_factory.mktemp("photos"), 8)
+
+
+def train(folder: Path, files: list[Path], workers: int = 0, seed: int = 0, recipe: Recipe = TINY) -> Path:
+    folder.mkdir(exist_ok=True)
+    return pretrain(Location(), recipe, files, folder, seed, Machine("cpu", workers))
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two backbone files hold the same bits."""
+    a, b = (torch.load(file, weights_only=True) for file in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_rate_is_the_official_one() -> None:
+    recipe = Recipe(depth=18, lr=0.1 * 256 / 512, batch=512, epochs=100)
+    optimizer = build_optimizer(PixSim(SimSiam(), recipe), recipe)
+    for epoch, official in GOLDEN["P2_simsiam_lr"]["encoder_and_predictor_lr"].items():
+        set_rate(optimizer, recipe, int(epoch))
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(official, abs=1e-12)
+    assert rate(recipe, 50) == pytest.approx(0.05)
+
+
+def test_every_trained_weight_is_in_one_group_and_the_frozen_bias_in_none() -> None:
+    model = PixSim(Location(), TINY)
+    held = [weight for group in build_optimizer(model, TINY).param_groups for weight in group["params"]]
+    assert len(held) == len({id(weight) for weight in held}) == len([w for w in model.parameters() if w.requires_grad])
+    assert len(held) == len(list(model.parameters())) - 1
+
+
+def test_the_same_seed_gives_the_same_backbone_whatever_the_workers(tmp_path: Path, files: list[Path]) -> None:
+    products = [train(tmp_path / str(workers), files, workers) for workers in (0, 1, 2)]
+    assert same(products[0], products[1])
+    assert same(products[0], products[2])
+    assert not same(products[0], train(tmp_path / "other", files, seed=1))
+
+
+def test_the_product_loads_into_torchvision(tmp_path: Path, files: list[Path]) -> None:
+    state = torch.load(train(tmp_path / "run", files), weights_only=True)
+    missing, unexpected = torchvision.models.resnet18().load_state_dict(state, strict=False)
+    assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["backbone.pth", "curve.jsonl"]
+
+
+def test_a_stopped_run_goes_on_to_the_same_end(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(tmp_path / "whole", files)
+    update, calls = module.update, []
+
+    def interrupted(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", files)
+    assert (tmp_path / "cut" / "checkpoint.pth").exists()
+    assert not (tmp_path / "cut" / "backbone.pth").exists()
+    assert len(calls) == 3
+    with open(tmp_path / "cut" / "curve.jsonl", "a", encoding="utf-8") as curve:
+        curve.write('{"step": 4, "epoch": 1, "loss": 9}\n{"step": 5, "ep')  # as a kill may leave it
+    assert same(whole, train(tmp_path / "cut", files))
+    curves = [(tmp_path / name / "curve.jsonl").read_text(encoding="utf-8") for name in ("whole", "cut")]
+    assert curves[0] == curves[1]
+    assert len(calls) == 4
+    assert threading.active_count() == 1
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    expected = {name: value.clone() for name, value in PixSim(Location(), TINY).encoder.named_parameters()}
+    seen: dict[str, torch.nn.Parameter] = {}
+
+    def poisoned(strategy: object, recipe: Recipe) -> PixSim:
+        model = PixSim(Location(), recipe)
+        torch.nn.init.constant_(model.branch.predictor[-1].bias, float("nan"))  # type: ignore[arg-type]
+        seen.update(model.encoder.named_parameters())
+        return model
+
+    monkeypatch.setattr(module, "PixSim", poisoned)
+    with pytest.raises(PretrainError, match=r"the loss is nan at step 0 .*lower lr"):
+        train(tmp_path / "run", files)
+    assert all(torch.equal(seen[name], value) for name, value in expected.items())
+    assert not (tmp_path / "run" / "backbone.pth").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_image_is_named_in_one_line(tmp_path: Path, workers: int) -> None:
+    files = photos(tmp_path / "photos", 4)
+    files[2].write_bytes(files[2].read_bytes()[:200])
+    with pytest.raises(BrokenImage) as error:
+        train(tmp_path / "run", files, workers)
+    assert str(error.value).startswith(f"{files[2]}: cannot be decoded")
+    assert "\n" not in str(error.value)
+
+
+def test_too_few_images_for_a_batch_are_refused(tmp_path: Path, files: list[Path]) -> None:
+    with pytest.raises(PretrainError, match="batch=64: there are only 8 images"):
+        train(tmp_path / "run", files, recipe=replace(TINY, batch=64))
+
+
+def test_random_is_the_seed_s_initial_backbone(tmp_path: Path) -> None:
+    product = torch.load(pretrain(Random(), TINY, [], tmp_path, 3, Machine()), weights_only=True)
+    torch.manual_seed(3)
+    for name, value in PixSim(Random(), TINY).encoder.state_dict().items():
+        assert torch.equal(product[name], value)
+
+
+def test_the_curve_says_what_the_loss_was(tmp_path: Path, files: list[Path]) -> None:
+    train(tmp_path / "run", files)
+    points = [json.loads(line) for line in (tmp_path / "run" / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(point["step"], point["epoch"]) for point in points] == [(1, 0), (2, 0), (3, 1), (4, 1)]
+    assert all(point["loss"] > 0 and point["collapse"] > 0 for point in points)
+    assert points[0]["lr"] > points[-1]["lr"]
+
+
+def test_the_collapse_gauge_knows_both_ends() -> None:
+    torch.manual_seed(0)
+    assert collapse(torch.randn(8, 64, 32)) == pytest.approx(1, abs=0.05)
+    assert collapse(torch.ones(8, 64, 32)) == pytest.approx(0, abs=1e-4)

@@ -1,0 +1,68 @@
+"""Settings from words and back to records."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from benchmarks.scenes import Scenes
+from harness.plugins import UnknownName
+from harness.settings import BadValue, assign, describe
+from methods.recipe import Heads, Recipe
+from methods.sampling import Regular
+from methods.similarity import cosine
+from methods.strategies.location import Location
+from methods.strategies.random import Random
+
+
+def test_fields_take_values_of_their_kind() -> None:
+    recipe = assign(assign(assign(Recipe(), "epochs", "3"), "lr", "1e-3"), "fix_predictor_lr", "False")
+    assert (recipe.epochs, recipe.lr, recipe.fix_predictor_lr) == (3, 0.001, False)
+    assert assign(Recipe(), "similarity", "cosine").similarity is cosine
+    assert assign(Recipe(), "heads.hidden", "none").heads == Heads(hidden=None)
+    assert assign(Location(), "sampler.side", "5").sampler == Regular(5)
+    assert assign(Location(sampler=Regular(5)), "sampler", "regular").sampler == Regular(7)
+    assert assign(Scenes(), "layout.classes", "bed, person").layout.classes == ("bed", "person")
+    assert assign(Scenes(), "layout.objects", "1,2").layout.objects == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "value", "error", "says"),
+    [
+        (Recipe(), "epoch", "3", UnknownName, "did you mean 'epochs'"),
+        (Recipe(), "heads.width", "3", UnknownName, "hidden, out, predictor"),
+        (Recipe(), "lr.x", "3", UnknownName, "lr has no fields"),
+        (Random(), "x", "3", UnknownName, "there are none to set"),
+        (Recipe(), "epochs", "three", BadValue, "epochs=three: a whole number was expected"),
+        (Recipe(), "lr", "nan", BadValue, "a finite number was expected"),
+        (Recipe(), "fix_predictor_lr", "maybe", BadValue, "choose from true, false"),
+        (Recipe(), "similarity", "dot", BadValue, "choose from cross_entropy, cosine"),
+        (Recipe(), "crop", "2", ValueError, "crop=2.0: must be between 0 and 1"),
+        (Recipe(), "depth", "20", ValueError, "depth=20: must be one of 18, 34, 50, 101"),
+        (Scenes(), "layout.objects", "1", BadValue, "2 values were expected"),
+        (Scenes(), "layout.classes", "cat", ValueError, "cat"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_choices(
+    settings: object, field: str, value: str, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        assign(settings, field, value)
+
+
+def test_records_name_what_was_chosen_by_name() -> None:
+    assert describe(Location()) == {
+        "sampler": {"name": "regular", "side": 7, "corners": False},
+        "border": True,
+        "min_overlap": 0.0,
+    }
+    assert describe(Recipe())["similarity"] == "cross_entropy"
+    assert describe(Recipe())["heads"] == {"hidden": 512, "out": 512, "predictor": 512}
+
+
+def test_every_field_is_recorded() -> None:
+    @dataclass(frozen=True)
+    class Some:
+        a: int = 1
+        b: tuple[int, ...] = (1, 2)
+
+    assert describe(Some()) == {"a": 1, "b": [1, 2]}

@@ -1,0 +1,151 @@
+"""The contract of every strategy in methods/strategies, and what single ones promise."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness import plugins
+from methods import geometry
+from methods.correspondence import FeatureMap, Strategy
+from methods.pixsim import PixSim
+from methods.recipe import Heads, Recipe
+from methods.strategies.location import Location
+from methods.strategies.simsiam import SimSiam
+from methods.views import View
+from tests.official import wave
+
+BATCH, SIDE = 4, 64
+RECIPE = Recipe(depth=18, size=SIDE, batch=BATCH, heads=Heads(8, 8, 8))
+BOXES = torch.tensor([[0.0, 0, 90, 80], [100, 20, 30, 90], [0, 0, 50, 50], [5, 5, 70, 70]])
+OTHERS = torch.tensor([[40.0, 10, 120, 100], [20, 0, 90, 70], [80, 80, 120, 120], [70, 5, 5, 70]])  # 3rd: disjoint
+APART = torch.tensor([[200.0, 0, 290, 80]]).expand(BATCH, -1)
+every_strategy = pytest.mark.parametrize("strategy", [plugins.strategy(name)() for name in plugins.strategy_files()])
+
+
+def maps(box: Tensor, phase: float, shape: tuple[int, int] = (2, 2)) -> FeatureMap:
+    count = shape[0] * shape[1]
+    z, p = wave((BATCH, count, 8), phase + 1), wave((BATCH, count, 8), phase + 2)
+    return FeatureMap(wave((BATCH, count, 16), phase), box, shape, z, p)
+
+
+def views() -> tuple[View, View]:
+    torch.manual_seed(1)
+    return View(torch.randn(BATCH, 3, SIDE, SIDE), BOXES), View(torch.randn(BATCH, 3, SIDE, SIDE), OTHERS)
+
+
+def model(strategy: Any, **changes: Any) -> PixSim:
+    torch.manual_seed(0)
+    return PixSim(strategy, Recipe(**{**RECIPE.__dict__, **changes}))
+
+
+@every_strategy
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (7, 7), (14, 14), (3, 5)])
+def test_correspondence_has_the_contract_s_shapes(strategy: Strategy, shape: tuple[int, int]) -> None:
+    query, key = maps(BOXES, 0, shape), maps(OTHERS, 5, shape)
+    found = strategy(query, key)
+    sites, others = found.query.shape[1], found.key.shape[1]
+    assert found.query.shape == (BATCH, sites, shape[0] * shape[1])
+    assert found.key.shape == (BATCH, others, shape[0] * shape[1])
+    assert found.weight.shape == (BATCH, sites, others)
+    assert (found.weight >= 0).all()
+    for rows in (found.query, found.key):
+        torch.testing.assert_close(rows.sum(-1), torch.ones(rows.shape[:2]), atol=1e-5, rtol=0)
+
+
+@every_strategy
+def test_swapping_the_views_changes_nothing(strategy: Strategy) -> None:
+    first, second = views()
+    network = model(strategy)
+    torch.testing.assert_close(network(first, second).value, network(second, first).value, atol=1e-6, rtol=0)
+
+
+@every_strategy
+def test_disjoint_views_give_a_finite_loss(strategy: Strategy) -> None:
+    first, second = views()
+    network = model(strategy)
+    loss = network(first, second._replace(box=APART)).value
+    loss.backward()
+    assert torch.isfinite(loss)
+    if not strategy.pools_first:
+        assert loss == 0
+        assert all((weight.grad == 0).all() for weight in network.parameters() if weight.grad is not None)
+
+
+@every_strategy
+def test_the_target_never_receives_gradient(strategy: Strategy) -> None:
+    branch = model(strategy).branch
+    p, z = wave((BATCH, 3, 8), 0.1).requires_grad_(), wave((BATCH, 3, 8), 0.2).requires_grad_()
+    branch.distance(p, z, torch.eye(3).expand(BATCH, -1, -1)).backward()
+    assert p.grad is not None
+    assert z.grad is None
+
+
+@every_strategy
+def test_bfloat16_autocast_works(strategy: Strategy) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(strategy)(*views()).value
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+
+
+@every_strategy
+def test_every_strategy_starts_from_the_same_encoder(strategy: Strategy) -> None:
+    for name, weight in model(strategy).encoder.state_dict().items():
+        assert torch.equal(weight, model(SimSiam()).encoder.state_dict()[name])
+
+
+def test_location_reads_the_same_source_position_in_both_views() -> None:
+    """Planted coordinates: every cell's feature is its own place in the source, whatever the crop and flip."""
+    query, key = maps(BOXES, 0, (14, 14)), maps(OTHERS, 5, (14, 14))
+    line = (torch.arange(14) + 0.5) / 14
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    centres = torch.stack([x, y], -1).reshape(1, -1, 2).expand(BATCH, -1, -1)
+    found = Location()(query, key)
+    here = found.query @ geometry.to_source(centres, query.box)
+    there = found.key @ geometry.to_source(centres, key.box)
+    matched = found.weight.sum((1, 2)) > 0
+    assert matched.tolist() == [True, True, False, True]
+    cell = torch.maximum(query.box[:, 2:] - query.box[:, :2], key.box[:, 2:] - key.box[:, :2]).abs() / 14
+    # a point within half a cell of the edge is read at the outermost centre: that far, and no farther, may they differ
+    assert ((here - there).abs() <= cell[:, None] + 1e-3)[matched].all()
+    inside = ((geometry.to_unit(there, query.box) - 0.5).abs() < 0.45).all(-1)
+    inside &= ((geometry.to_unit(here, key.box) - 0.5).abs() < 0.45).all(-1)
+    assert inside[matched].sum() > 20
+    torch.testing.assert_close(here[inside & matched[:, None]], there[inside & matched[:, None]], atol=1e-3, rtol=0)
+
+
+def test_flipping_a_view_with_its_box_mirrors_the_rows() -> None:
+    query, key = maps(BOXES, 0, (7, 7)), maps(OTHERS, 5, (7, 7))
+    flipped = key._replace(box=key.box[:, [2, 1, 0, 3]])
+    rows = Location()(query, key).key.unflatten(-1, (7, 7))
+    mirrored = Location()(query, flipped).key.unflatten(-1, (7, 7))
+    torch.testing.assert_close(rows.flip(-1), mirrored, atol=1e-5, rtol=0)
+
+
+def test_location_s_loss_is_the_mean_over_overlapping_images() -> None:
+    """Against a loop over images and points, written from METHODS 6 and 2.4."""
+    branch, query, key = model(Location()).branch, maps(BOXES, 0, (7, 7)), maps(OTHERS, 5, (7, 7))
+    found = Location()(query, key)
+    losses = []
+    for n in (0, 1, 3):
+        distances = []
+        for q, k in zip(found.query[n], found.key[n], strict=True):
+            p, z = q @ query.p[n], k @ key.z[n]
+            distances.append(-(z.softmax(0) * p.log_softmax(0)).sum())
+        losses.append(torch.stack(distances).mean())
+    expected = torch.stack(losses).mean()
+    found_loss = branch.distance(found.query @ query.p, found.key @ key.z, found.weight)
+    torch.testing.assert_close(found_loss, expected, atol=1e-6, rtol=0)
+
+
+def test_min_overlap_leaves_slivers_out() -> None:
+    query, key = maps(BOXES, 0), maps(OTHERS, 5)
+    assert Location(min_overlap=60)(query, key).weight.sum((1, 2)).gt(0).tolist() == [False, False, False, True]
+
+
+def test_a_global_branch_adds_its_weighted_loss() -> None:
+    first, second = views()
+    plain, both = model(Location())(first, second).value, model(Location(), global_weight=0.5)(first, second).value
+    assert plain != both
