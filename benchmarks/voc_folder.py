@@ -16,7 +16,7 @@ class VocFolder(Detector):
     name: ClassVar[str] = "voc-folder"
 
     sizes: tuple[int, ...] = (160,)
-    anchors: tuple[int, ...] = (12, 24, 48, 96, 144)
+    anchors: tuple[int, ...] = (16, 32, 64, 112, 176)
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:
         """The checked folder; nothing is written to `cache`. Raises VocError."""

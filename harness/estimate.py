@@ -94,7 +94,7 @@ def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:
 def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
     """Lines on the detector's fine-tuning."""
     detector, device = experiment.benchmark, torch.device(machine.device)
-    network, side = encoder(detector.depth).to(device), detector.sizes[-1]
+    network, side = encoder(detector.depth, experiment.recipe.zero_init).to(device), detector.sizes[-1]
     image = torch.randn(1, 3, side, side, device=device)
     seconds = fastest(lambda: network(image).mean().backward(), device) * HEADS[detector.family]
     return [

@@ -47,7 +47,7 @@ def step_ratio(machine: Machine) -> str:
             update(training, recipe, 0, (views[0], views[1]))
 
         resident = normalise(View(*next(batches)[0]), device).image
-        naked = naked_step(encoder(recipe.depth).to(device), resident)
+        naked = naked_step(encoder(recipe.depth, recipe.zero_init).to(device), resident)
         return report(compare(whole, naked, device), recipe.batch, machine)
 
 

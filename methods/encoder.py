@@ -9,13 +9,13 @@ from torch import nn
 from torchvision import models
 
 
-def encoder(depth: int) -> nn.Sequential:
+def encoder(depth: int, zero_init: bool) -> nn.Sequential:
     """ResNet-`depth` up to layer4: images [B, 3, S, S] → cells [B, D, S/32, S/32] (METHODS 2.1).
 
-    The last BatchNorm of every residual branch starts at γ = 0, as in SimSiam. The state dict has torchvision's
-    keys, fc left out.
+    With zero_init the last BatchNorm of every residual branch starts at γ = 0, as in SimSiam. The state dict has
+    torchvision's keys, fc left out.
     """
-    resnet = getattr(models, f"resnet{depth}")(weights=None, zero_init_residual=True)
+    resnet = getattr(models, f"resnet{depth}")(weights=None, zero_init_residual=zero_init)
     kept = [(name, part) for name, part in resnet.named_children() if name not in ("avgpool", "fc")]
     return nn.Sequential(OrderedDict(kept)).to(memory_format=torch.channels_last)
 

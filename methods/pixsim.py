@@ -114,7 +114,7 @@ class PixSim(nn.Module):
     def __init__(self, strategy: Strategy, recipe: Recipe) -> None:
         """Draw the initial weights from torch's generator: the encoder's first, the same for every strategy."""
         super().__init__()
-        self.encoder = encoder(recipe.depth)
+        self.encoder = encoder(recipe.depth, recipe.zero_init)
         inputs = width(self.encoder)
         self.branch = Branch(strategy, recipe, inputs)
         self.global_branch = Branch(SimSiam(), recipe, inputs) if recipe.global_weight else None

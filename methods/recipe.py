@@ -21,6 +21,7 @@ class Recipe:
     """One pre-training; the defaults are the paper's setting as far as METHODS 1.3, 2 and 14 can tell it."""
 
     depth: int = 50  # layers of the ResNet: 18, 34, 50 or 101
+    zero_init: bool = True  # residual branches start shut, at γ = 0 (SimSiam's code)
     size: int = 224  # pixels a side of a view
     epochs: int = 100  # [R]
     batch: int = 256  # [R] images a step

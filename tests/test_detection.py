@@ -189,6 +189,12 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary folders go where no other process makes its own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("scratch")))
+
+
 def losses(folder: Path) -> list[float]:
     lines = (folder / "detection.jsonl").read_text().splitlines()
     return [json.loads(line)["total_loss"] for line in lines]
@@ -199,7 +205,7 @@ def traces() -> tuple[Any, ...]:
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     logger = logging.getLogger("detectron2")
-    scratch = list(Path(tempfile.gettempdir()).glob("harness-detection-*"))
+    scratch = list(Path(tempfile.gettempdir()).iterdir())
     return DatasetCatalog.list(), MetadataCatalog.list(), list(logger.handlers), logger.propagate, scratch
 
 

@@ -48,7 +48,7 @@ def test_cosine_of_a_vector_with_itself_is_one() -> None:
 
 def test_the_encoder_is_torchvision_s_resnet_under_its_own_names() -> None:
     for depth, channels in ((18, 512), (50, 2048)):
-        network = encoder(depth).eval()
+        network = encoder(depth, zero_init=False).eval()
         official = getattr(torchvision.models, f"resnet{depth}")()
         missing, unexpected = official.load_state_dict(network.state_dict(), strict=False)
         assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
