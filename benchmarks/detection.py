@@ -49,6 +49,7 @@ class Detector:
     freeze: int = 0  # stages of the ResNet: 0 none, 1 the stem, … 5 all (c4: 4, since res5 is the head)
     channels: int = 64  # of the FPN
     fc: int = 256  # width of the FPN's box head
+    pool: int | None = None  # cells a side that the head takes of a proposal; None: detectron2's 7 (fpn), 14 (c4)
     anchors: tuple[int, ...] = (8, 16, 32, 64, 96)  # px, of the resized image; fpn: one a level
     proposals: tuple[int, int, int, int] = (500, 100, 300, 50)  # before and after NMS: training, test
     rpn: int = 64  # anchors per image in the RPN's loss
@@ -165,12 +166,13 @@ def _fpn(cfg: Any, detector: Detector) -> None:
     cfg.MODEL.RPN.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
     cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.IN_FEATURES = "StandardROIHeads", ["p2", "p3", "p4", "p5"]
     box = cfg.MODEL.ROI_BOX_HEAD
-    box.NAME, box.NUM_FC, box.FC_DIM, box.POOLER_RESOLUTION = "FastRCNNConvFCHead", 2, detector.fc, 7
+    box.NAME, box.NUM_FC, box.FC_DIM, box.POOLER_RESOLUTION = "FastRCNNConvFCHead", 2, detector.fc, detector.pool or 7
 
 
 def _c4(cfg: Any, detector: Detector) -> None:
     """Detectron2's configs/Base-RCNN-C4.yaml with MoCo's norm behind res5 (METHODS 10.2)."""
     cfg.MODEL.RESNETS.OUT_FEATURES = ["res4"]
+    cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = detector.pool or 14
     cfg.MODEL.ANCHOR_GENERATOR.SIZES = [list(detector.anchors)]
     cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.IN_FEATURES = register_head(), ["res4"]
 

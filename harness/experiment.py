@@ -182,7 +182,7 @@ def train_backbone(experiment: Experiment, images: Sequence[Path], folder: Path,
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images below a folder in a fixed order, of a Pascal VOC folder the train split's alone; ValueError if none."""
+    """The images below a folder in a fixed order, of a Pascal VOC folder its train split alone; ValueError if none."""
     listed = [folder / "ImageSets" / "Main" / f"{split}.txt" for split in ("trainval", "train")]
     found = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
     if list_ := next((file for file in listed if file.is_file()), None):
