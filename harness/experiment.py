@@ -183,10 +183,8 @@ def train_backbone(experiment: Experiment, images: Sequence[Path], folder: Path,
 
 def list_images(folder: Path) -> list[Path]:
     """The images below a folder in a fixed order, of a Pascal VOC folder its train split alone; ValueError if none."""
-    listed = [folder / "ImageSets" / "Main" / f"{split}.txt" for split in ("trainval", "train")]
     found = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
-    if list_ := next((file for file in listed if file.is_file()), None):
-        names = set(list_.read_text(encoding="utf-8").split())
+    if names := train_names(folder):
         found = [file for file in found if file.parent.name == "JPEGImages" and file.stem in names]
     if not found:
         raise ValueError(f"{folder}: no images to pre-train on (looked for {', '.join(sorted(SUFFIXES))})")
@@ -194,6 +192,14 @@ def list_images(folder: Path) -> list[Path]:
         if file.stat().st_size == 0:
             raise ValueError(f"{file}: an empty file, not an image")
     return found
+
+
+def train_names(folder: Path) -> set[str]:
+    """The images that a Pascal VOC folder trains on (of trainval.txt, where test.txt is apart from it); none elsewhere."""
+    lists = folder / "ImageSets" / "Main"
+    order = ("trainval", "train") if (lists / "test.txt").is_file() else ("train", "trainval")
+    found = next((lists / f"{name}.txt" for name in order if (lists / f"{name}.txt").is_file()), None)
+    return set(found.read_text(encoding="utf-8").split()) if found else set()
 
 
 def walk(folder: Path) -> Iterator[Path]:
