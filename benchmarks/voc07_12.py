@@ -12,7 +12,7 @@ CLASSES = 20
 
 @dataclass(frozen=True)
 class Voc0712(Detector):
-    """Pascal VOC07+12, Faster R-CNN R50-C4, 24k iterations: the papers' protocol, for a GPU"""
+    """Faster R-CNN R50-C4 on VOC07+12, 24k iterations: the papers'."""
 
     name: ClassVar[str] = "voc07+12"
 

@@ -11,7 +11,7 @@ from benchmarks.voc import Voc, VocError, read
 # inherits the detector's fields, so that its settings are set and recorded flat: `--set benchmark.lr=0.01`
 @dataclass(frozen=True)
 class VocFolder(Detector):
-    """Faster R-CNN on your own folder in Pascal VOC layout (JPEGImages, Annotations, ImageSets/Main)"""
+    """Faster R-CNN on your own folder in Pascal VOC layout."""
 
     name: ClassVar[str] = "voc-folder"
 

@@ -195,7 +195,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def train_names(folder: Path) -> set[str]:
-    """The images that a Pascal VOC folder trains on (of trainval.txt, where test.txt is apart from it); none elsewhere."""
+    """The images that a Pascal VOC folder trains on, trainval.txt if test.txt is apart from it; else none."""
     lists = folder / "ImageSets" / "Main"
     order = ("trainval", "train") if (lists / "test.txt").is_file() else ("train", "trainval")
     found = next((lists / f"{name}.txt" for name in order if (lists / f"{name}.txt").is_file()), None)

@@ -22,27 +22,39 @@ class Preset:
 
 
 DEMO = Scenes(
-    layout=Layout(size=96, classes=("bed", "person", "potted_plant", "vehicle"), objects=(1, 2), extent=(0.45, 0.85)),
-    train=1200,
+    layout=Layout(
+        size=96,
+        classes=("person", "potted_plant", "vehicle"),
+        objects=(1, 2),
+        distractors=(0, 1),
+        extent=(0.5, 0.85),
+        visible=0.6,
+    ),
+    train=1024,
     test=200,
     sizes=(96,),
+    norm="FrozenBN",
+    iterations=450,
+    lr=0.007,
+    decay=(0.6, 0.85),
+    warmup=20,
 )
 STUDY = Scenes(train=4000, test=1000, sizes=(128,))
 PRESETS = {
     "demo": Preset(
-        "embedded data, ResNet-18, small views: minutes on a laptop's CPU",
-        Recipe(depth=18, size=64, batch=64, epochs=8, heads=Heads(256, 256, 256)),
+        "embedded data, ResNet-18, small views: minutes on a CPU",
+        Recipe(depth=18, size=64, batch=64, epochs=4, heads=Heads(128, 128, 128)),
         DEMO,
         scenes=DEMO,
     ),
     "study": Preset(
-        "embedded data, all classes, thousands of scenes: hours of CPU or minutes of GPU",
+        "embedded data, all classes: hours on a CPU, minutes on a GPU",
         Recipe(depth=18, size=96, batch=64, epochs=8, heads=Heads(256, 256, 256)),
         STUDY,
         scenes=STUDY,
     ),
     "paper": Preset(
-        "ResNet-50, 224 px, an ImageNet folder, VOC07+12: the paper's setting, for GPUs",
+        "ResNet-50, 224 px, ImageNet, VOC07+12: the paper's, for GPUs",
         Recipe(),
         Voc0712(),
         scenes=None,

@@ -9,19 +9,24 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas
+import tabulate as layout
 from tabulate import SEPARATING_LINE, tabulate
 
 from harness.experiment import build, words
 from harness.presets import PRESETS
 from harness.records import Record
 
+if TYPE_CHECKING:
+    import pandas
+
+layout.MIN_PADDING = 0  # 80 columns hold the table only without it
+
 SCORES = ("AP", "AP50", "AP75")
 STYLES = {"text": "simple", "md": "pipe", "latex": "latex_booktabs"}
 FORMATS = (*STYLES, "csv", "json")
-HEADINGS = ["", "paper: AP", "AP50", "AP75", "ours: AP", "AP50", "AP75", "n"]
+HEADINGS = ["", "paper AP", "AP50", "AP75", "ours AP", "AP50", "AP75", "n"]
 ALIGN = ["left", *["right"] * 7]
 
 
@@ -36,7 +41,7 @@ class Table:
 
 TABLES = {
     "A1": Table(
-        "which sites agree: the correspondence strategies (DenseSiam, supplement)",
+        "which sites agree: correspondence strategies (DenseSiam)",
         rows={
             "SimSiam": "--strategy simsiam",
             "feature similarity": "--strategy feature_similarity",
@@ -45,10 +50,10 @@ TABLES = {
             "location": "--strategy location",
             "location + region": "--strategy location_region",
         },
-        controls={"random (no pre-training)": "--strategy random"},
+        controls={"random": "--strategy random"},
     ),
     "A2": Table(
-        "where the overlap is read: how the grid points are sampled (DenseSiam, supplement)",
+        "where the overlap is read: sampling of the grid (DenseSiam)",
         rows={
             "7×7 regular grid": "--strategy location",
             "uniform": "--strategy location --set match.sampler=uniform",
@@ -107,7 +112,7 @@ def row(
     try:
         wanted = seedless(build(words().parse_args(shlex.split(full))).settings)
     except ValueError as error:
-        return Row(label, control, full, reported.get(label, {}), (), missing=str(error))
+        return Row(label, control, full, reported.get(label, {}), (), missing=str(error).split(": ")[0])
     found = tuple(record for record in records if record.scores and seedless(record.settings) == wanted)
     return Row(label, control, full, reported.get(label, {}), found, missing=None)
 
@@ -125,6 +130,8 @@ def read_reported(file: Path) -> dict[str, dict[str, float]]:
 
 def frame(found: Sequence[Row]) -> pandas.DataFrame:
     """One line a row: the paper's scores, the mean and standard deviation of ours, n, the runs and the command."""
+    import pandas  # half a second that only this needs
+
     return pandas.DataFrame([line(row) for row in found])
 
 
@@ -185,8 +192,8 @@ def scale(preset: str) -> list[str]:
     if preset == "paper":
         return [f"ours: preset paper ({summary})", "ours: mean ± standard deviation over n seeds"]
     return [
-        f"ours: preset {preset} ({summary}),",
-        f"at {preset} scale: NOT comparable with the paper's numbers, only with one another;",
+        f"ours: preset {preset} ({summary});",
+        f"{preset} scale: NOT comparable with the paper's numbers, only among themselves;",
         "mean ± standard deviation over n seeds",
     ]
 
@@ -197,5 +204,5 @@ def gaps(found: Sequence[Row]) -> list[str]:
     absent = [f"  {row.label}: {row.missing}" for row in found if row.missing]
     return [
         *(["Gaps, and the commands that fill them:", *commands] if commands else []),
-        *(["Gaps that no command fills yet:", *absent] if absent else []),
+        *(["Gaps that no command fills, for this version does not have:", *absent] if absent else []),
     ]

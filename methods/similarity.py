@@ -20,12 +20,15 @@ class Similarity(Protocol):
 
 
 def cross_entropy(p: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of p [B, N, C] and probabilities of z [B, M, C], temperature 1 (DenseSiam's CESimilarity)."""
+    """log softmax(p) · softmax(z), temperature 1 (DenseSiam).
+
+    p [B, N, C] gives log-probabilities and z [B, M, C] probabilities over the C channels (METHODS 2.4).
+    """
     return p.log_softmax(-1), z.softmax(-1)
 
 
 def cosine(p: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vectors of p [B, N, C] and z [B, M, C] (SimSiam, Eq. 1)."""
+    """The cosine of p [B, N, C] and z [B, M, C] (SimSiam, Eq. 1)."""
     from torch.nn.functional import normalize
 
     return normalize(p, dim=-1), normalize(z, dim=-1)

@@ -31,7 +31,7 @@ def test_an_empty_checkout_s_table_is_the_to_do_list() -> None:
     text = tables.render("A1", list(lines([]).values()), "demo", "text")
     assert "harness run --strategy location\n" in text
     assert "54.9" in text
-    assert "no strategy 'feature_similarity'" in text
+    assert "feature similarity: no strategy 'feature_similarity'" in text
     assert "NOT comparable" in text
     assert max(map(len, text.splitlines())) <= 80
 

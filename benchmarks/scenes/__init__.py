@@ -1,4 +1,4 @@
-"""The embedded detection data set: synthetic composites of rendered objects on photos, boxes and masks exact."""
+"""The embedded data set: synthetic composites of rendered objects on photos, boxes and masks exact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.voc import Voc, read
 
 @dataclass(frozen=True)
 class Scenes(Detector):
-    """Faster R-CNN on the embedded data: synthetic composites of rendered objects on photos"""
+    """Faster R-CNN on the embedded data, synthetic composites."""
 
     name: ClassVar[str] = "scenes"
 

@@ -1,4 +1,4 @@
-"""Cells that show the same place agree: a grid over the overlap, read in both views (DenseSiam, Table A1)."""
+"""Cells at the same place agree, on a grid (DenseSiam, Table A1)."""
 
 from __future__ import annotations
 

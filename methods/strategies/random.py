@@ -1,4 +1,4 @@
-"""A control: no pre-training at all, so that the benchmark starts from the seeded random backbone."""
+"""A control: no pre-training, only the seed's random backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole views agree, whatever lies where: SimSiam's global pooling (Chen and He, CVPR 2021, Section 3)."""
+"""Whole views agree: global pooling (SimSiam, CVPR 2021, Sec. 3)."""
 
 from __future__ import annotations
 
