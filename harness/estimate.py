@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +18,7 @@ from methods.pixsim import PixSim
 from methods.recipe import Recipe
 from methods.views import View
 
-PROBE = 4  # images of the measured steps
+SIZES = 2, 8  # images of the measured steps
 IMAGENET = 1_281_167  # images, where no folder says how many
 BASE = 0.6  # GiB: Python, torch and the loader
 HEADS = {"fpn": 1.5, "c4": 6.0}  # a detector's step as a multiple of its backbone's, measured within a factor of two
@@ -30,7 +29,8 @@ class Probe(NamedTuple):
     """What the small steps showed."""
 
     parameters: int  # trained ones
-    seconds: float  # an image, both views
+    step: float  # seconds of a step whatever its batch
+    image: float  # seconds an image, both views
     kept: float  # bytes that an image keeps for the backward pass
 
 
@@ -41,7 +41,7 @@ def estimate(experiment: Experiment, machine: Machine) -> str:
         f"settings: {json.dumps(experiment.settings, indent=2, ensure_ascii=False)}",
         *pretraining(experiment, machine),
         *benchmark(experiment, machine),
-        f"estimated from steps of {PROBE} images on {machine.device}, good to a factor of two",
+        f"estimated from steps of {SIZES[0]} and {SIZES[1]} images on {machine.device}, good to a factor of two",
     ])  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     return [
         f"pre-training: {images:,} images ({whence}), {recipe.epochs} epochs, {steps:,} steps of {recipe.batch}, "
         f"{found.parameters:,} parameters",
-        f"  about {duration(found.seconds * steps * recipe.batch)} and {memory:.1f} GiB",
+        f"  about {duration(steps * (found.step + found.image * recipe.batch))} and {memory:.1f} GiB",
     ]
 
 
@@ -71,24 +71,32 @@ def count_images(experiment: Experiment) -> tuple[int, str]:
 
 
 def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:
-    """Make a few small steps on noise."""
-    device, small = torch.device(machine.device), replace(recipe, batch=PROBE)
-    model = PixSim(strategy, small).to(device)
-    training = Training(model, build_optimizer(model, small))
-    box = torch.tensor([[0.0, 0.0, recipe.size, recipe.size]], device=device).expand(PROBE, -1)
-    view = View(torch.randn(PROBE, 3, recipe.size, recipe.size, device=device), box)
+    """Make small steps of two batch sizes on noise; what a step costs is a part of its own and a part an image."""
+    device = torch.device(machine.device)
+    model = PixSim(strategy, recipe).to(device)
+    training = Training(model, build_optimizer(model, recipe))
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
+    few, many = (noise(recipe, count, device) for count in SIZES)
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        update(training, small, 0, (view, view))
+        update(training, recipe, 0, few)
+    small = fastest(lambda: update(training, recipe, 0, few), device)
+    large = fastest(lambda: update(training, recipe, 0, many), device)
+    image = max(0.0, large - small) / (SIZES[1] - SIZES[0])
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    seconds = fastest(lambda: update(training, small, 0, (view, view)), device)
     parameters = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    return Probe(parameters, seconds / PROBE, max(0, sum(kept.values()) - weights) / PROBE)
+    return Probe(parameters, max(0.0, small - SIZES[0] * image), image, max(0, sum(kept.values()) - weights) / SIZES[0])
+
+
+def noise(recipe: Recipe, count: int, device: torch.device) -> tuple[View, View]:
+    """Two views of noise images that lie in the same place."""
+    box = torch.tensor([[0.0, 0.0, recipe.size, recipe.size]], device=device).expand(count, -1)
+    view = View(torch.randn(count, 3, recipe.size, recipe.size, device=device), box)
+    return view, view
 
 
 def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
