@@ -17,13 +17,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from benchmarks.convert import BLOCKS, convert_file, load_into
 from benchmarks.voc import Record, Voc
 
 if TYPE_CHECKING:
     from torch import nn
+    from tqdm import tqdm
 
 MEAN = [123.675, 116.28, 103.53]  # RGB, torchvision's 0.485 0.456 0.406 times 255
 STD = [58.395, 57.12, 57.375]  # torchvision's 0.229 0.224 0.225 times 255
@@ -254,6 +253,7 @@ def _train(cfg: Any, model: nn.Module, metrics: Path) -> None:
     from detectron2.data import build_detection_train_loader
     from detectron2.engine import SimpleTrainer
     from detectron2.solver import build_optimizer
+    from tqdm import tqdm
 
     metrics.unlink(missing_ok=True)  # detectron2 appends, and a run that was cut off may have left its own
     trainer = SimpleTrainer(model, build_detection_train_loader(cfg), build_optimizer(cfg, model))
@@ -290,6 +290,7 @@ def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
 
 def _test(cfg: Any, model: nn.Module) -> dict[str, float]:
     from detectron2.evaluation import PascalVOCDetectionEvaluator, inference_on_dataset
+    from tqdm import tqdm
 
     name = cfg.DATASETS.TEST[0]
     with tqdm(evaluation_loader(cfg, name), desc="test", disable=None) as loader:
@@ -311,6 +312,7 @@ def log_to(path: Path) -> Iterator[None]:
     """Detectron2's log and all warnings go to the file and nowhere else."""
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    handler.addFilter(without_path)
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
@@ -327,6 +329,13 @@ def log_to(path: Path) -> Iterator[None]:
             logger.setLevel(level)
             logger.propagate = propagate
         handler.close()
+
+
+def without_path(record: logging.LogRecord) -> bool:
+    """Always true; a warning loses the machine's path to the code that gave it, since the log may be published."""
+    if record.name == "py.warnings":
+        record.msg, record.args = record.getMessage().partition(": ")[2].splitlines()[0], None
+    return True
 
 
 # --- data

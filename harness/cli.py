@@ -187,7 +187,8 @@ def show_verb(given: argparse.Namespace) -> None:
 
 def data_verb(given: argparse.Namespace) -> None:
     """Compose scenes into a folder."""
-    from benchmarks.scenes.compose import Layout, write
+    from benchmarks.scenes.compose import write
+    from benchmarks.scenes.layout import Layout
 
     if given.images < 1:
         raise ValueError(f"--images {given.images}: at least 1 was expected")

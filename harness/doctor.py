@@ -95,7 +95,8 @@ def operators() -> str:
 
 def scenes() -> str:
     """The embedded data's assets, once one scene composes."""
-    from benchmarks.scenes.compose import Layout, compose
+    from benchmarks.scenes.compose import compose
+    from benchmarks.scenes.layout import Layout
 
     scene = compose(Layout(), 0, "trainval", 0)
     return f"scenes compose ({len(scene.labels)} objects in the first one)"

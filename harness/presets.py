@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.scenes import Scenes
-from benchmarks.scenes.compose import Layout
+from benchmarks.scenes.layout import Layout
 from benchmarks.voc07_12 import Voc0712
 from methods.recipe import Heads, Recipe
 
@@ -39,7 +39,7 @@ DEMO = Scenes(
     decay=(0.6, 0.85),
     warmup=20,
 )
-STUDY = Scenes(train=4000, test=1000, sizes=(128,))
+STUDY = Scenes(train=4000, test=1000, sizes=(128,), iterations=6000, batch=8, lr=0.01)
 PRESETS = {
     "demo": Preset(
         "embedded data, ResNet-18, small views: minutes on a CPU",
@@ -49,7 +49,7 @@ PRESETS = {
     ),
     "study": Preset(
         "embedded data, all classes: hours on a CPU, minutes on a GPU",
-        Recipe(depth=18, size=96, batch=64, epochs=8, heads=Heads(256, 256, 256)),
+        Recipe(depth=18, size=96, batch=64, epochs=100, heads=Heads(256, 256, 256)),
         STUDY,
         scenes=STUDY,
     ),

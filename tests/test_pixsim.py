@@ -54,5 +54,5 @@ def test_the_encoder_is_torchvision_s_resnet_under_its_own_names() -> None:
         assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
         assert width(network) == channels
         official.eval().fc = torch.nn.Identity()
-        image = wave((1, 3, 64, 64), 0.2)
-        torch.testing.assert_close(network(image).mean((2, 3)), official(image), atol=1e-5, rtol=1e-5)
+        image, network = wave((1, 3, 64, 64), 0.2), network.to(memory_format=torch.contiguous_format)
+        assert torch.equal(network(image).mean((2, 3)), official(image))

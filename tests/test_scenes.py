@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.scenes import compose as module
-from benchmarks.scenes.compose import CLASSES, Layout, Scene, compose, fingerprint, write
+from benchmarks.scenes import layout as settings
+from benchmarks.scenes.compose import Scene, compose, write
+from benchmarks.scenes.layout import CLASSES, HERE, Layout, fingerprint
 
 PLAIN = Layout(size=64)
 CROWDED = Layout(size=64, objects=(5, 8), extent=(0.4, 0.9), distractors=(1, 3), cut=0.5, rotation=90)
@@ -35,7 +37,7 @@ def some(layout: Layout) -> list[Scene]:
 
 
 def rows() -> list[dict[str, str]]:
-    with open(module.HERE / "split.csv", encoding="utf-8", newline="") as file:
+    with open(HERE / "split.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -60,11 +62,12 @@ def test_a_scene_depends_on_its_arguments_alone() -> None:
 
 def test_another_process_draws_the_same_bytes() -> None:
     code = (
-        "import sys, hashlib; from benchmarks.scenes.compose import Layout, compose\n"
+        "import sys, hashlib; from benchmarks.scenes.compose import compose\n"
+        "from benchmarks.scenes.layout import Layout\n"
         "assert not {'torch', 'detectron2', 'harness', 'methods'} & sys.modules.keys()\n"
         "print(hashlib.sha256(compose(Layout(size=64), 1, 'test', 2).image.tobytes()).hexdigest())"
     )
-    root = module.HERE.parents[1]
+    root = HERE.parents[1]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == hashlib.sha256(compose(PLAIN, 1, "test", 2).image.tobytes()).hexdigest()
 
@@ -98,7 +101,7 @@ def drawn_files(split: str) -> set[str]:
 
 
 def test_split_csv_names_exactly_the_assets() -> None:
-    with zipfile.ZipFile(module.HERE / "assets.zip") as archive:
+    with zipfile.ZipFile(HERE / "assets.zip") as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
     assert Counter(row["file"] for row in rows()) == Counter(names)
     assert {row["class"] for row in rows() if row["kind"] == "sprite"} == set(CLASSES)
@@ -175,7 +178,7 @@ def test_a_pasted_sprite_keeps_its_colour_to_the_rim(monkeypatch: pytest.MonkeyP
     square.save(file, "png")
     with zipfile.ZipFile(archive, "w") as writable:
         writable.writestr("square.png", file.getvalue())
-    monkeypatch.setattr(module, "_archive", lambda: (b"", zipfile.ZipFile(archive)))
+    monkeypatch.setattr(module, "_archive", lambda: zipfile.ZipFile(archive))
     rng = np.random.default_rng(0)
     calm = Layout(size=64, light=0, rotation=30)
     sprite = module._posed(rng, calm, module._sprite.__wrapped__("square.png"), 0)
@@ -232,7 +235,7 @@ def test_the_folder_is_complete_voc(voc: Path) -> None:
     for folder, suffix in {"JPEGImages": "jpg", "Annotations": "xml", **masks}.items():
         found = sorted(path.name for path in (voc / folder).iterdir())
         assert found == [f"{name}.{suffix}" for name in every]
-    assert (voc / "CREDITS.md").read_bytes() == (module.HERE / "CREDITS.md").read_bytes()
+    assert (voc / "CREDITS.md").read_bytes() == (HERE / "CREDITS.md").read_bytes()
     record = json.loads((voc / "scenes.json").read_text())
     assert (record["counts"], record["seed"], record["layout"]["size"]) == (COUNTS, 3, 64)
     assert oct((voc.stat().st_mode ^ voc.parent.stat().st_mode) & 0o777) == "0o0"
@@ -325,8 +328,8 @@ def test_the_fingerprint_tells_settings_apart(monkeypatch: pytest.MonkeyPatch) -
     assert first == fingerprint(Layout(size=64), dict(reversed(COUNTS.items())), 0)
     others = [fingerprint(CROWDED, COUNTS, 0), fingerprint(PLAIN, {"test": 3}, 0)]
     others.append(fingerprint(PLAIN, COUNTS, 1))
-    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    monkeypatch.setattr(settings, "VERSION", settings.VERSION + 1)
     others.append(fingerprint(PLAIN, COUNTS, 0))
-    monkeypatch.setattr(module, "_archive", lambda: (b"other assets", None))
+    monkeypatch.setattr(settings, "assets", lambda: b"other assets")
     others.append(fingerprint(PLAIN, COUNTS, 0))
     assert len({first, *others}) == 6

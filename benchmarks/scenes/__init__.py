@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks.detection import Detector
-from benchmarks.scenes.compose import Layout, fingerprint, write
+from benchmarks.scenes.layout import Layout, fingerprint
 from benchmarks.voc import Voc, read
 
 
@@ -40,6 +40,8 @@ class Scenes(Detector):
 
     def folder(self, cache: Path) -> Path:
         """The Pascal VOC folder of these scenes, composed now unless the cache has it."""
+        from benchmarks.scenes.compose import write  # numpy and Pillow, which the command line need not wait for
+
         folder = cache / f"scenes-{self.fingerprint}"
         if not folder.exists():
             write(folder, self.layout, self.counts, self.draw, progress=True)

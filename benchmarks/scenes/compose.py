@@ -1,9 +1,7 @@
 """Synthetic composites: cut-outs of rendered 3D models on photos, from a seed, as a Pascal VOC folder."""
 
 import csv
-import difflib
 import functools
-import hashlib
 import io
 import json
 import shutil
@@ -11,7 +9,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -20,53 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-VERSION = 2  # to be raised whenever the same arguments draw other pixels
-HERE = Path(__file__).parent
-CLASSES = ("appliance", "bed", "cabinet", "chair", "cup_bottle", "lamp",
-           "person", "potted_plant", "sanitary", "sofa", "table", "vehicle")  # fmt: skip
+from benchmarks.scenes.layout import CLASSES, HERE, Layout, assets, record, unknown
+
 SIDES = {"trainval": "train", "test": "test"}  # a written split -> the side of split.csv that it draws from
 FOLDERS = ("JPEGImages", "Annotations", "ImageSets/Main", "SegmentationClass", "SegmentationObject")
 SOLID = 127  # alpha above which a pixel belongs to the object
-SMALLEST = 8  # pixels of a sprite's longest side: below, one may have no solid pixel at all
 OCCLUDED = 0.05  # share of an object's pixels behind others from which VOC calls it occluded
 TRIES = 12  # sprites and places tried for one layer, each easier than the last
 HORIZON = 0.5  # share of the image's height above which no object ends, so that few of them float in the sky
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What defines a set of scenes besides seed and counts; ValueError where a value gives no scene."""
-
-    size: int = 128  # pixels a side
-    classes: tuple[str, ...] = CLASSES
-    objects: tuple[int, int] = (2, 6)  # fewest, most an image
-    distractors: tuple[int, int] = (0, 2)  # fewest, most an image; never labelled
-    extent: tuple[float, float] = (0.25, 0.6)  # a sprite's longest side, share of the image's side
-    visible: float = 0.25  # least share of an object's pixels that is inside the image and uncovered
-    cut: float = 0.15  # largest share of a sprite's width or height beyond the image's edge
-    rotation: float = 10.0  # largest, degrees either way
-    light: float = 0.25  # largest relative change of brightness and contrast; colours get a third of it
-    blur: float = 0.005  # largest sigma, share of the image's side
-
-    def __post_init__(self) -> None:
-        for wrong, message in self._faults():
-            if wrong:
-                raise ValueError(message)
-
-    def _faults(self) -> Iterator[tuple[bool, str]]:
-        yield self.size < 32, f"scenes of size {self.size}: choose at least 32 pixels a side"
-        yield not self.classes, f"scenes without classes: choose from {', '.join(CLASSES)}"
-        for name in self.classes:
-            yield name not in CLASSES, _unknown("class", name, CLASSES)
-            yield self.classes.count(name) > 1, f"class '{name}' is named twice in {', '.join(self.classes)}"
-        yield from _outside("objects", self.objects, 1, 255)
-        yield from _outside("distractors", self.distractors, 0, 255)
-        yield from _outside("extent", self.extent, SMALLEST / self.size, 1)
-        yield not 0.25 <= self.visible <= 1, f"visible {self.visible}: choose a share from 0.25 to 1"
-        yield not 0 <= self.cut <= 0.5, f"cut {self.cut}: choose a share from 0 to 0.5"
-        yield not 0 <= self.rotation <= 180, f"rotation {self.rotation}: choose from 0 to 180 degrees"
-        yield not 0 <= self.light < 1, f"light {self.light}: choose from 0 to below 1"
-        yield not 0 <= self.blur <= 0.1, f"blur {self.blur}: choose from 0 to 0.1 of the side"
 
 
 class Scene(NamedTuple):
@@ -114,7 +72,7 @@ def write(folder: str | Path, layout: Layout, counts: Mapping[str, int], seed: i
         for name in FOLDERS:
             (part / name).mkdir(parents=True)
         shutil.copyfile(HERE / "CREDITS.md", part / "CREDITS.md")
-        (part / "scenes.json").write_text(json.dumps(_record(layout, counts, seed), indent=2) + "\n")
+        (part / "scenes.json").write_text(json.dumps(record(layout, counts, seed), indent=2) + "\n")
         for split, index in _bar(counts, progress):
             _save(part, f"{split}_{index:06d}", compose(layout, seed, split, index))
         for split, count in counts.items():
@@ -122,43 +80,20 @@ def write(folder: str | Path, layout: Layout, counts: Mapping[str, int], seed: i
             (part / "ImageSets" / "Main" / f"{split}.txt").write_text(names)
 
 
-def fingerprint(layout: Layout, counts: Mapping[str, int], seed: int) -> str:
-    """12 hexadecimal digits of all that `write` depends on: the arguments, the assets and VERSION."""
-    return hashlib.sha256(json.dumps(_record(layout, counts, seed), sort_keys=True).encode()).hexdigest()[:12]
-
-
 def _check(split: str, seed: int, number: int) -> None:
     if split not in SIDES:
-        raise ValueError(_unknown("split", split, SIDES))
+        raise ValueError(unknown("split", split, SIDES))
     if seed < 0 or number < 0:
         raise ValueError(f"scene {number} of seed {seed} in {split}: neither number may be negative")
-
-
-def _outside(name: str, pair: tuple[float, float], low: float, high: float) -> Iterator[tuple[bool, str]]:
-    wrong = len(pair) != 2 or not low <= pair[0] <= pair[1] <= high
-    yield wrong, f"{name} {pair}: choose a least and a most from {low:.3g} to {high}"
-
-
-def _unknown(what: str, name: str, choices: Mapping[str, str] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, choices, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return f"no {what} '{name}' in scenes: {hint}choose from {', '.join(choices)}"
-
-
-def _record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, Any]:
-    assets = hashlib.sha256(_archive()[0] + (HERE / "split.csv").read_bytes()).hexdigest()
-    return {"what": "synthetic composites", "layout": asdict(layout), "seed": seed, "counts": dict(counts),
-            "assets": assets, "version": VERSION}  # fmt: skip
 
 
 # Assets
 
 
 @functools.cache
-def _archive() -> tuple[bytes, zipfile.ZipFile]:
+def _archive() -> zipfile.ZipFile:
     # Held in memory, since an open file's position would be shared by forked loader workers.
-    content = (HERE / "assets.zip").read_bytes()
-    return content, zipfile.ZipFile(io.BytesIO(content))
+    return zipfile.ZipFile(io.BytesIO(assets()))
 
 
 @functools.cache
@@ -182,13 +117,13 @@ def _pick(rng: np.random.Generator, kind: str, side: str) -> str:
 @functools.cache
 def _sprite(file: str) -> Image.Image:
     """A cut-out in premultiplied colours (mode RGBa), which can be scaled and turned without a halo."""
-    return Image.open(io.BytesIO(_archive()[1].read(file))).convert("RGBa")
+    return Image.open(io.BytesIO(_archive().read(file))).convert("RGBa")
 
 
 @functools.cache
 def _photo(file: str, least: int) -> Image.Image:
     """A background shrunk until its shorter side has about `least` pixels, as no crop needs more."""
-    photo = Image.open(io.BytesIO(_archive()[1].read(file))).convert("RGB")
+    photo = Image.open(io.BytesIO(_archive().read(file))).convert("RGB")
     scale = min(1.0, least / min(photo.size))
     return photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS)
 

@@ -1,0 +1,82 @@
+"""What a set of scenes is made from: the settings, and the fingerprint of all that its pixels depend on."""
+
+import difflib
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+VERSION = 2  # to be raised whenever the same arguments draw other pixels
+HERE = Path(__file__).parent
+CLASSES = ("appliance", "bed", "cabinet", "chair", "cup_bottle", "lamp",
+           "person", "potted_plant", "sanitary", "sofa", "table", "vehicle")  # fmt: skip
+SMALLEST = 8  # pixels of a sprite's longest side: below, one may have no solid pixel at all
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What defines a set of scenes besides seed and counts; ValueError where a value gives no scene."""
+
+    size: int = 128  # pixels a side
+    classes: tuple[str, ...] = CLASSES
+    objects: tuple[int, int] = (2, 6)  # fewest, most an image
+    distractors: tuple[int, int] = (0, 2)  # fewest, most an image; never labelled
+    extent: tuple[float, float] = (0.25, 0.6)  # a sprite's longest side, share of the image's side
+    visible: float = 0.25  # least share of an object's pixels that is inside the image and uncovered
+    cut: float = 0.15  # largest share of a sprite's width or height beyond the image's edge
+    rotation: float = 10.0  # largest, degrees either way
+    light: float = 0.25  # largest relative change of brightness and contrast; colours get a third of it
+    blur: float = 0.005  # largest sigma, share of the image's side
+
+    def __post_init__(self) -> None:
+        for wrong, message in self._faults():
+            if wrong:
+                raise ValueError(message)
+
+    def _faults(self) -> Iterator[tuple[bool, str]]:
+        yield self.size < 32, f"scenes of size {self.size}: choose at least 32 pixels a side"
+        yield not self.classes, f"scenes without classes: choose from {', '.join(CLASSES)}"
+        for name in self.classes:
+            yield name not in CLASSES, unknown("class", name, CLASSES)
+            yield self.classes.count(name) > 1, f"class '{name}' is named twice in {', '.join(self.classes)}"
+        yield from _outside("objects", self.objects, 1, 255)
+        yield from _outside("distractors", self.distractors, 0, 255)
+        yield from _outside("extent", self.extent, SMALLEST / self.size, 1)
+        yield not 0.25 <= self.visible <= 1, f"visible {self.visible}: choose a share from 0.25 to 1"
+        yield not 0 <= self.cut <= 0.5, f"cut {self.cut}: choose a share from 0 to 0.5"
+        yield not 0 <= self.rotation <= 180, f"rotation {self.rotation}: choose from 0 to 180 degrees"
+        yield not 0 <= self.light < 1, f"light {self.light}: choose from 0 to below 1"
+        yield not 0 <= self.blur <= 0.1, f"blur {self.blur}: choose from 0 to 0.1 of the side"
+
+
+def fingerprint(layout: Layout, counts: Mapping[str, int], seed: int) -> str:
+    """12 hexadecimal digits of all that `write` depends on: the arguments, the assets and VERSION."""
+    return hashlib.sha256(json.dumps(record(layout, counts, seed), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, Any]:
+    """What scenes.json says of a written set."""
+    digest = hashlib.sha256(assets() + (HERE / "split.csv").read_bytes()).hexdigest()
+    return {"what": "synthetic composites", "layout": asdict(layout), "seed": seed, "counts": dict(counts),
+            "assets": digest, "version": VERSION}  # fmt: skip
+
+
+@functools.cache
+def assets() -> bytes:
+    """The archive of all pictures."""
+    return (HERE / "assets.zip").read_bytes()
+
+
+def unknown(what: str, name: str, choices: Mapping[str, str] | tuple[str, ...]) -> str:
+    """The line that refuses a name and says what there is."""
+    near = difflib.get_close_matches(name, choices, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"no {what} '{name}' in scenes: {hint}choose from {', '.join(choices)}"
+
+
+def _outside(name: str, pair: tuple[float, float], low: float, high: float) -> Iterator[tuple[bool, str]]:
+    wrong = len(pair) != 2 or not low <= pair[0] <= pair[1] <= high
+    yield wrong, f"{name} {pair}: choose a least and a most from {low:.3g} to {high}"

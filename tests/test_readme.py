@@ -1,0 +1,44 @@
+"""Every command of the README runs as it is printed, the long ones dry and small; its figures are the records'."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from harness import ROOT, speed
+from harness.cli import main
+from tests.pictures import photos
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("harness ")]
+SMALL = ["--dry-run", "--set", "depth=18", "--set", "size=32", "--set", "benchmark.sizes=64", "--device", "cpu"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_do_what_they_say(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(tmp_path / "imagenet" / "train", 2)
+    (tmp_path / "VOCdevkit").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(speed, "PAIRS", 1)
+    monkeypatch.setattr(speed, "STEPS", 1)
+    words = shlex.split(command)[1:]
+    extra = {"run": SMALL, "data": ["--images", "2"], "speed": ["--device", "cpu"]}.get(words[0], [])
+    assert main([*words, *extra]) == 0
+
+
+def test_make_has_the_targets_that_are_named() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`?make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert ".ci/run" not in README
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == "make test"
+
+
+def test_the_table_is_the_records(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "A1"]) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("location", "random"))]
+    assert len(table) == 3
+    for line in table:
+        assert line.rstrip() in README
