@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--size", metavar="S", type=int, default=128, help="pixels a side (128)")
     made.add_argument("--seed", metavar="N", type=int, default=0, help="of the scenes (0)")
     made.add_argument("--out", metavar="DIR", required=True, help="a folder that does not exist yet, or is empty")
+    made.add_argument("--sheet", metavar="FILE", type=Path, help="also draw eight scenes with their boxes, as a PNG")
     verb("doctor", doctor_verb, "say what is installed, what works and how to mend what does not", "doctor")
     verb("speed", speed_verb, "time a pre-training step against the naked backbone", "speed", machine_words())
     return top
@@ -108,7 +110,8 @@ def results_words() -> argparse.ArgumentParser:
 
 
 def run_verb(given: argparse.Namespace) -> None:
-    """Run the experiment, unless it has been run."""
+    """Run the experiment, unless it has been run; SIGTERM stops it as cleanly as Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     experiment = build(given)
     if given.dry_run:
         from harness.estimate import estimate
@@ -128,8 +131,7 @@ def run_verb(given: argparse.Namespace) -> None:
 def finished(experiment: Experiment, results: Path) -> records.Record | None:
     """The finished run of exactly these settings, None if there is none."""
     folder = results / "runs" / experiment.run_id
-    record = records.read(folder) if (folder / "scores.json").exists() else None
-    return record
+    return records.read(folder) if (folder / "scores.json").exists() else None
 
 
 def table_verb(given: argparse.Namespace) -> None:
@@ -141,7 +143,7 @@ def table_verb(given: argparse.Namespace) -> None:
     found, broken = records.read_all(given.results)
     for line in broken:
         print(f"harness: left out: {line}", file=sys.stderr)
-    rows = tables.rows(given.name, extra_words(given), found, given.results)
+    rows = tables.rows(given.name, extra_words(given), found)
     print(tables.render(given.name, rows, given.preset, given.format))
 
 
@@ -187,13 +189,17 @@ def show_verb(given: argparse.Namespace) -> None:
 
 def data_verb(given: argparse.Namespace) -> None:
     """Compose scenes into a folder."""
+    from benchmarks.scenes import sheet
     from benchmarks.scenes.compose import write
     from benchmarks.scenes.layout import Layout
 
     if given.images < 1:
         raise ValueError(f"--images {given.images}: at least 1 was expected")
     counts = {"trainval": given.images, "test": max(1, given.images // 5)}
-    write(given.out, Layout(size=given.size), counts, given.seed, progress=True)
+    layout = Layout(size=given.size)
+    write(given.out, layout, counts, given.seed, progress=True)
+    if given.sheet:
+        sheet.write(given.sheet, layout, given.seed)
     print(f"{sum(counts.values())} scenes in {given.out}: try --benchmark voc-folder --benchmark-data {given.out}")
 
 

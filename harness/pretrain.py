@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from types import FrameType
 
 import torch
@@ -54,8 +55,11 @@ class Training:
         files.write(file, lambda out: torch.save(parts, out))
 
     def resume(self, file: Path) -> None:
-        """Take over a checkpoint."""
-        parts = torch.load(file, weights_only=True, map_location="cpu")
+        """Take over a checkpoint; PretrainError where it is damaged."""
+        try:
+            parts = torch.load(file, weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise PretrainError(f"{file}: not a readable checkpoint, remove it to start again") from error
         self.model.load_state_dict(parts["model"])
         self.optimizer.load_state_dict(parts["optimizer"])
         self.step = parts["step"]

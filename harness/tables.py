@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import tabulate as layout
 from tabulate import SEPARATING_LINE, tabulate
 
+from harness import ROOT
 from harness.experiment import build, words
 from harness.presets import PRESETS
 from harness.records import Record
@@ -88,13 +89,13 @@ class Row:
         return [run.scores[score] for run in self.runs if run.scores]
 
 
-def rows(name: str, extra: Sequence[str], records: Sequence[Record], results: Path) -> list[Row]:
+def rows(name: str, extra: Sequence[str], records: Sequence[Record]) -> list[Row]:
     """The rows of a table; `extra` words, such as --preset study, are added to those of every row.
 
     Raises ValueError where the extra words mean nothing to `location`, which is in every table.
     """
     build(words().parse_args(["--strategy", "location", *extra]))
-    table, reported = TABLES[name], read_reported(results / "reported" / f"{name}.csv")
+    table, reported = TABLES[name], read_reported(ROOT / "results" / "reported" / f"{name}.csv")
     lines = {**table.rows, **table.controls}
     return [row(label, label in table.controls, line, extra, records, reported) for label, line in lines.items()]
 

@@ -1,6 +1,7 @@
 """The command line as a user types it: what works, and what is refused with one line and exit code 2."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from harness import ROOT, experiment
 from harness.cli import main
@@ -25,7 +27,6 @@ SMALL = [
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with one small finished run of `location`."""
     folder = tmp_path_factory.mktemp("results")
-    shutil.copytree(ROOT / "results" / "reported", folder / "reported")
     assert main(["run", "--strategy", "location", *SMALL, "--results", str(folder)]) == 0
     return folder
 
@@ -100,7 +101,9 @@ def test_list_names_everything_in_80_columns(capsys: pytest.CaptureFixture[str])
 
 def test_scenes_are_composed_for_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["data", "scenes", "--images", "2", "--size", "64", "--out", str(tmp_path / "scenes")]
-    assert main(words) == 0
+    assert main([*words, "--sheet", str(tmp_path / "sheet.png")]) == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (768, 384)
     assert len(list((tmp_path / "scenes" / "JPEGImages").iterdir())) == 3
     assert "not an empty folder" in refused(capsys, *words)
 
@@ -168,6 +171,33 @@ def test_bad_folders_of_images_are_refused(tmp_path: Path, capsys: pytest.Captur
     assert "empty: no images to pre-train on" in refused(capsys, *base, str(empty))
     assert "zero/1.jpg: an empty file" in refused(capsys, *base, str(zero))
     assert not (tmp_path / "results").exists()
+
+
+def test_a_truncated_image_is_named_and_the_run_does_not_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = photos(tmp_path / "photos", 4)
+    files[2].write_bytes(files[2].read_bytes()[:300])
+    line = ["run", "--strategy", "location", *SMALL, "--results", str(tmp_path / "results")]
+    assert f"{files[2]}: cannot be decoded" in refused(capsys, *line, "--data", str(tmp_path / "photos"))
+    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "FAILED"
+    assert not (folder / "scores.json").exists()
+
+
+def test_a_box_outside_its_image_is_named_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "scenes", "--images", "5", "--size", "48", "--out", str(tmp_path / "voc")]) == 0
+    file = next(iter(sorted((tmp_path / "voc" / "Annotations").iterdir())))
+    file.write_text(re.sub(r"<xmax>\d+", "<xmax>999", file.read_text(encoding="utf-8")), encoding="utf-8")
+    line = ["run", "--strategy", "location", *SMALL[: SMALL.index("benchmark.train=6") - 1], "--results"]
+    told = refused(
+        capsys, *line, str(tmp_path / "new"), "--benchmark", "voc-folder", "--benchmark-data", str(tmp_path / "voc")
+    )
+    assert str(file) in told
+    assert "leaves the image" in told
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

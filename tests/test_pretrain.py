@@ -126,6 +126,13 @@ def test_a_broken_image_is_named_in_one_line(tmp_path: Path, workers: int) -> No
     assert "\n" not in str(error.value)
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, files: list[Path]) -> None:
+    for content in (b"", b"no checkpoint"):
+        (tmp_path / "checkpoint.pth").write_bytes(content)
+        with pytest.raises(PretrainError, match=r"checkpoint\.pth: not a readable checkpoint"):
+            train(tmp_path, files)
+
+
 def test_too_few_images_for_a_batch_are_refused(tmp_path: Path, files: list[Path]) -> None:
     with pytest.raises(PretrainError, match="batch=64: there are only 8 images"):
         train(tmp_path / "run", files, recipe=replace(TINY, batch=64))

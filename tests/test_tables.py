@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import ROOT, records, tables
+from harness import records, tables
 from harness.experiment import build, words
 
 
@@ -24,7 +24,7 @@ def record(line: str, ap: float | None, name: str = "r") -> records.Record:
 
 
 def lines(found: Sequence[records.Record], extra: Sequence[str] = ()) -> dict[str, tables.Row]:
-    return {row.label: row for row in tables.rows("A1", extra, found, ROOT / "results")}
+    return {row.label: row for row in tables.rows("A1", extra, found)}
 
 
 def test_an_empty_checkout_s_table_is_the_to_do_list() -> None:
@@ -65,13 +65,13 @@ def test_words_for_the_whole_table_choose_other_runs() -> None:
 
 
 def test_the_first_row_of_a2_is_a1_s_location() -> None:
-    first = tables.rows("A2", (), [record("--strategy location", 10)], ROOT / "results")[0]
+    first = tables.rows("A2", (), [record("--strategy location", 10)])[0]
     assert first.n == 1
 
 
 def test_every_row_of_the_paper_has_its_numbers() -> None:
     for name, table in tables.TABLES.items():
-        for row in tables.rows(name, (), [], ROOT / "results"):
+        for row in tables.rows(name, (), []):
             assert bool(row.reported) != row.control
         assert len(table.rows) == {"A1": 6, "A2": 4}[name]
 

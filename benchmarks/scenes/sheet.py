@@ -1,0 +1,38 @@
+"""A sheet of scenes with their boxes, to look at before anything is trained on them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from benchmarks.scenes.compose import Scene, compose
+from benchmarks.scenes.layout import CLASSES, Layout
+
+TILE = 192  # pixels a side of a drawn scene
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")  # Okabe and Ito's
+
+
+def sheet(layout: Layout, seed: int, rows: int, columns: int) -> Image.Image:
+    """The first rows × columns train scenes of a seed, each box in its class's colour and with its class's name."""
+    whole = Image.new("RGB", (columns * TILE, rows * TILE))
+    for index in range(rows * columns):
+        place = (index % columns * TILE, index // columns * TILE)
+        whole.paste(drawn(compose(layout, seed, "trainval", index)), place)
+    return whole
+
+
+def drawn(scene: Scene) -> Image.Image:
+    """One scene, enlarged, under its boxes."""
+    image = Image.fromarray(scene.image).resize((TILE, TILE), Image.Resampling.BICUBIC)
+    pen, scale = ImageDraw.Draw(image), TILE / scene.image.shape[0]
+    for box, label in zip(scene.boxes, scene.labels, strict=True):
+        colour = COLOURS[CLASSES.index(label) % len(COLOURS)]
+        x0, y0, x1, y1 = (float(edge) for edge in np.clip(box * scale, 0, TILE - 1))
+        pen.rectangle((x0, y0, x1, y1), outline=colour, width=2)
+        pen.text((x0 + 4, y0 + 2), label, fill="white", stroke_width=2, stroke_fill="black")
+    return image
+
+
+def write(file: Path, layout: Layout, seed: int) -> None:
+    """Write a sheet of 2 × 4 scenes as an image file whose suffix says its format."""
+    sheet(layout, seed, rows=2, columns=4).save(file)
