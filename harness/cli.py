@@ -18,6 +18,7 @@ from harness.presets import PRESETS
 if TYPE_CHECKING:
     from harness.pretrain import Machine
 
+CACHE = ROOT / ".cache"  # of the embedded data
 FORMATS = ("text", "md", "latex", "csv", "json")
 
 
@@ -123,7 +124,7 @@ def run_verb(given: argparse.Namespace) -> None:
         print(f"this has been run: {found.id}")
     else:
         print(f"run {experiment.run_id}", flush=True)
-        found = run(experiment, machine(given), given.results, ROOT / ".cache")
+        found = run(experiment, machine(given), given.results, CACHE)
     print("  ".join(f"{name} {score:.2f}" for name, score in (found.scores or {}).items()))
     print(f"record: {shown(found.folder)}")
 
@@ -167,7 +168,7 @@ def list_verb(given: argparse.Namespace) -> None:
     for kind, lines in kinds.items():
         print(f"{kind}:")
         for name, line in lines.items():
-            print(f"  {name:<15} {line}")
+            print(f"  {name:<14} {line}")
 
 
 def show_verb(given: argparse.Namespace) -> None:

@@ -145,9 +145,11 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     """
-    given = None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
-    judged = experiment.benchmark.prepare(given, cache)
-    source = source_folder(experiment, cache)
+    named = [None if text is None else folder_of(text) for text in (experiment.data, experiment.benchmark_data)]
+    judged = experiment.benchmark.prepare(named[1], cache)
+    source = experiment.scenes.folder(cache) if experiment.scenes else named[0]
+    if source is None:
+        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
     images = list_images(source)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,15 +209,6 @@ def walk(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
-
-
-def source_folder(experiment: Experiment, cache: Path) -> Path:
-    """The folder to pre-train on."""
-    if experiment.scenes:
-        return experiment.scenes.folder(cache)
-    if experiment.data is None:
-        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
-    return folder_of(experiment.data)
 
 
 def folder_of(text: str) -> Path:

@@ -1,0 +1,15 @@
+"""No test writes into the checkout."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness import cli
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Embedded data is composed in a temporary folder, once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "CACHE", tmp_path_factory.mktemp("cache"))
+        yield
