@@ -23,7 +23,7 @@ def test_commands_do_what_they_say(command: str, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "PAIRS", 1)
     monkeypatch.setattr(speed, "STEPS", 1)
-    words = shlex.split(command)[1:]
+    words = [str(ROOT / word) if word.startswith("results/") else word for word in shlex.split(command)[1:]]
     extra = {"run": SMALL, "data": ["--images", "2"], "speed": ["--device", "cpu"]}.get(words[0], [])
     assert main([*words, *extra]) == 0
 
@@ -37,7 +37,7 @@ def test_make_has_the_targets_that_are_named() -> None:
 
 
 def test_the_table_is_the_records(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["table", "A1"]) == 0
+    assert main(["table", "A1", "--results", str(ROOT / "results" / "demo")]) == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("location", "random"))]
     assert len(table) == 3
     for line in table:
