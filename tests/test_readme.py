@@ -11,9 +11,13 @@ from harness.cli import main
 from tests.pictures import photos
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("harness ")]
 SMALL = ["--dry-run", "--set", "depth=18", "--set", "size=32", "--set", "benchmark.sizes=64", "--device", "cpu"]
+
+
+def test_the_readme_has_commands() -> None:
+    assert {command.split()[1] for command in COMMANDS} == {"run", "table", "show", "data", "doctor", "speed"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
