@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -44,7 +45,7 @@ class Scenes(Detector):
 
         folder = cache / f"scenes-{self.fingerprint}"
         if not folder.exists():
-            write(folder, self.layout, self.counts, self.draw, progress=True)
+            write(folder, self.layout, self.counts, self.draw, progress=sys.stderr.isatty())
         return folder
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:

@@ -271,7 +271,7 @@ def _bar(counts: Mapping[str, int], progress: bool) -> Iterator[tuple[str, int]]
     """Every split and index, under a progress bar if asked for."""
     from tqdm import tqdm  # not needed to compose
 
-    with tqdm(total=sum(counts.values()), desc="scenes", unit="image", disable=None if progress else True) as bar:
+    with tqdm(total=sum(counts.values()), desc="scenes", unit="image", disable=not progress) as bar:
         for split, count in counts.items():
             for index in range(count):
                 yield split, index
