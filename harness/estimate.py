@@ -47,7 +47,7 @@ def estimate(experiment: Experiment, machine: Machine) -> str:
 
 def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     """Lines on the pre-training."""
-    if not type(experiment.strategy).trains:
+    if not experiment.strategy.trains:
         return ["pre-training: none, the backbone stays as the seed draws it"]
     recipe, (images, whence) = experiment.recipe, count_images(experiment)
     steps = images // recipe.batch * recipe.epochs
@@ -95,7 +95,8 @@ def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:
 def noise(recipe: Recipe, count: int, device: torch.device) -> tuple[View, View]:
     """Two views of noise images that lie in the same place."""
     box = torch.tensor([[0.0, 0.0, recipe.size, recipe.size]], device=device).expand(count, -1)
-    view = View(torch.randn(count, 3, recipe.size, recipe.size, device=device), box)
+    images = torch.randn(count, 3, recipe.size, recipe.size, device=device)
+    view = View(images, box, box[:, 2:], torch.arange(count, device=device))
     return view, view
 
 

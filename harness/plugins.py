@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import methods.strategies
+from methods.boxes import BOXES
 from methods.sampling import SAMPLERS
 from methods.similarity import SIMILARITIES
 
@@ -77,6 +78,7 @@ def summaries() -> dict[str, dict[str, str]]:
     return {
         "strategies": {name: first_line(docstring(file)) for name, file in strategy_files().items()},
         "samplers": {name: first_line(inspect.getdoc(found)) for name, found in SAMPLERS.items()},
+        "boxes": {name: first_line(inspect.getdoc(found)) for name, found in BOXES.items()},
         "similarities": {name: first_line(inspect.getdoc(found)) for name, found in SIMILARITIES.items()},
         "benchmarks": {name: first_line(inspect.getdoc(benchmark(name))) for name in BENCHMARKS},
     }

@@ -14,12 +14,12 @@ from pickle import UnpicklingError
 from types import FrameType
 
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from harness import files
+from harness.gauges import gauges
 from methods.correspondence import Strategy
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe
@@ -70,8 +70,9 @@ def pretrain(
 ) -> Path:
     """Train on the images and return folder/backbone.pth: the encoder's state dict under torchvision's names.
 
-    folder/curve.jsonl holds the curve. Goes on from folder/checkpoint.pth; Ctrl-C and SIGTERM write that file and
-    raise KeyboardInterrupt. Raises PretrainError for a loss that is not finite, BrokenImage for an undecodable file.
+    folder/curve.jsonl holds the curve and folder/heads.pth the strategy's projector and predictor. Goes on from
+    folder/checkpoint.pth; Ctrl-C and SIGTERM write that file and raise KeyboardInterrupt. Raises PretrainError for a
+    loss that is not finite, BrokenImage for an undecodable file.
     """
     torch.manual_seed(seed)
     device = torch.device(machine.device)
@@ -80,12 +81,18 @@ def pretrain(
     checkpoint = folder / "checkpoint.pth"
     if checkpoint.exists():
         training.resume(checkpoint)
-    if type(strategy).trains:
+    if strategy.trains:
         train(training, recipe, images, folder, seed, machine)
-    weights = {name: value.cpu().contiguous() for name, value in model.encoder.state_dict().items()}
-    files.write(folder / "backbone.pth", lambda out: torch.save(weights, out))
+    save(model.branch.head, folder / "heads.pth")
+    save(model.encoder, folder / "backbone.pth")  # the last: where it is, the pre-training is done
     checkpoint.unlink(missing_ok=True)
     return folder / "backbone.pth"
+
+
+def save(part: nn.Module, file: Path) -> None:
+    """Write a part's state dict."""
+    weights = {name: value.cpu().contiguous() for name, value in part.state_dict().items()}
+    files.write(file, lambda out: torch.save(weights, out))
 
 
 def train(
@@ -129,7 +136,7 @@ def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, Vi
     """One step of SGD; PretrainError, before anything is changed, where the loss is not finite."""
     set_rate(training.optimizer, recipe, epoch)
     with torch.autocast(views[0].image.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        loss: Loss = training.model(*views)
+        loss: Loss = training.model(*views, epoch)
     if not torch.isfinite(loss.value):
         value, lr = loss.value.item(), recipe.lr
         raise PretrainError(f"the loss is {value} at step {training.step} (epoch {epoch}): lower lr (now {lr})")
@@ -159,16 +166,10 @@ def rate(recipe: Recipe, epoch: int) -> float:
     return recipe.lr * recipe.batch / 256 * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
 
 
-def measure(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> dict[str, float]:
+def measure(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> dict[str, float | None]:
     """A point of the curve; it holds no times, so that the same seed writes the same curve."""
-    lr = rate(recipe, epoch)
-    return {"step": training.step, "epoch": epoch, "lr": lr, "loss": loss.value.item(), "collapse": collapse(loss.z)}
-
-
-def collapse(z: Tensor) -> float:
-    """Std of the unit vectors ẑ [B, N, C], mean over C, times √C: about 1 is healthy, 0 collapsed (SimSiam, 4.1)."""
-    unit = normalize(z.flatten(0, 1).float(), dim=-1)
-    return float(unit.std(dim=0).mean() * unit.shape[1] ** 0.5)
+    point = {"step": training.step, "epoch": epoch, "lr": rate(recipe, epoch), "loss": loss.value.item()}
+    return {**point, **gauges(loss)}
 
 
 def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[View, View]]:

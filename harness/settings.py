@@ -5,14 +5,19 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.plugins import UnknownName, unknown
+from methods.boxes import BOXES, Boxes
 from methods.sampling import SAMPLERS, Sampler
 from methods.similarity import SIMILARITIES, Similarity
 
 Settings = TypeVar("Settings")
-CHOICES: dict[Any, Mapping[str, Any]] = {Sampler: SAMPLERS, Similarity: SIMILARITIES}  # a field's type → what it may be
+CHOICES: dict[Any, Mapping[str, Any]] = {  # a field's type → what it may be
+    Sampler: SAMPLERS,
+    Boxes: BOXES,
+    Similarity: SIMILARITIES,
+}
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
@@ -42,6 +47,8 @@ def parse(name: str, text: str, hint: Any) -> Any:
     """A value of the hinted type from text."""
     if hint in CHOICES:
         return choice(name, text, CHOICES[hint])
+    if get_origin(hint) is Literal:
+        return choice(name, text, {value: value for value in get_args(hint)})
     if get_origin(hint) in (Union, types.UnionType):
         return None if text.lower() == "none" else parse(name, text, get_args(hint)[0])
     if get_origin(hint) is tuple:
@@ -86,8 +93,8 @@ def describe(settings: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """One value as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
-        named = {"name": name_of(type(value))} if type(value) in SAMPLERS.values() else {}
-        return {**named, **describe(value)}
+        named = any(type(value) in choices.values() for choices in CHOICES.values())
+        return {**({"name": name_of(type(value))} if named else {}), **describe(value)}
     if callable(value):
         return name_of(value)
     return list(value) if isinstance(value, tuple) else value

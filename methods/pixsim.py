@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.encoder import encoder, width
-from methods.recipe import Heads, Recipe
+from methods.recipe import Heads, Recipe, Region
+from methods.similarity import cosine
 from methods.strategies.simsiam import SimSiam
 from methods.views import View
 
@@ -18,7 +19,9 @@ class Loss(NamedTuple):
     """What a step gives."""
 
     value: Tensor  # scalar, to be minimised
-    z: Tensor  # [B, N, C] the first view's projections, detached, for the gauges
+    z: Tensor  # [B, N, C] the first view's projections at its sites, detached, for the gauges
+    views: tuple[FeatureMap, FeatureMap]  # as the strategy saw them
+    forth: Correspondence  # what it linked
 
 
 class Sites(NamedTuple):
@@ -52,39 +55,52 @@ def predictor(heads: Heads) -> nn.Sequential:
     )  # fmt: skip
 
 
+class Head(nn.Module):
+    """Projector and predictor of one loss."""
+
+    def __init__(self, inputs: int, heads: Heads) -> None:
+        """Build both for rows of `inputs` channels."""
+        super().__init__()
+        self.projector, self.predictor = projector(inputs, heads), predictor(heads)
+
+    def forward(self, cells: Tensor) -> Sites:
+        """[B, N, D] → z and p [B, N, C]; BatchNorm takes its statistics over B·N."""
+        z = self.projector(cells.flatten(0, 1))
+        return Sites(*(rows.unflatten(0, cells.shape[:2]).float() for rows in (z, self.predictor(z))))
+
+
 class Branch(nn.Module):
-    """A strategy with its heads: two views' cells → loss."""
+    """A strategy with its head: two views' cells → loss."""
 
     def __init__(self, strategy: Strategy, recipe: Recipe, inputs: int) -> None:
-        """Build the heads for cells of `inputs` channels."""
+        """Build the head for cells of `inputs` channels."""
         super().__init__()
-        heads = strategy.heads or recipe.heads
         self.strategy = strategy
-        self.similarity = type(strategy).similarity or recipe.similarity
-        self.projector, self.predictor = projector(inputs, heads), predictor(heads)
+        self.similarity = strategy.similarity or recipe.similarity
+        self.head = Head(inputs, strategy.heads or recipe.heads)
 
     def forward(self, first: FeatureMap, second: FeatureMap) -> Loss:
         """Half the loss of each direction; a directed strategy is asked again for the way back (METHODS 0.5)."""
         if not self.strategy.pools_first:
             first, second = self.embed_cells(first), self.embed_cells(second)
-        with torch.autocast(first.cells.device.type, enabled=False):
-            forth = self.strategy(first, second)
-            back = self.strategy(second, first) if self.strategy.directed else mirror(forth)
+        forth = self.link(first, second)
+        back = self.link(second, first) if self.strategy.directed else mirror(forth)
         a, b = self.read(first, forth.query), self.read(second, forth.key)
-        loss = self.distance(a.p, b.z, forth.weight)
+        z, loss = a.z, self.distance(a.p, b.z, forth.weight)
         if self.strategy.directed:
             a, b = self.read(first, back.key), self.read(second, back.query)
-        return Loss((loss + self.distance(b.p, a.z, back.weight)) / 2, a.z.detach())
+        return Loss((loss + self.distance(b.p, a.z, back.weight)) / 2, z.detach(), (first, second), forth)
+
+    @torch.no_grad()
+    def link(self, query: FeatureMap, key: FeatureMap) -> Correspondence:
+        """The strategy's answer, in fp32."""
+        with torch.autocast(query.cells.device.type, enabled=False):
+            return self.strategy(query, key, self.similarity)
 
     def embed_cells(self, view: FeatureMap) -> FeatureMap:
         """Embed every cell of a view."""
-        sites = self.embed(view.cells)
+        sites = self.head(view.cells)
         return view._replace(z=sites.z, p=sites.p)
-
-    def embed(self, cells: Tensor) -> Sites:
-        """[B, N, D] → z and p [B, N, C]; BatchNorm takes its statistics over B·N."""
-        z = self.projector(cells.flatten(0, 1))
-        return Sites(*(rows.unflatten(0, cells.shape[:2]).float() for rows in (z, self.predictor(z))))
 
     def read(self, view: FeatureMap, rows: Tensor) -> Sites:
         """Read sites [B, N, H·W] of a view: pool then embed, or of the embedded cells."""
@@ -92,15 +108,16 @@ class Branch(nn.Module):
             if not self.strategy.pools_first:
                 return Sites(rows @ view.z, rows @ view.p)
             pooled = rows @ view.cells
-        return self.embed(pooled)
+        sites: Sites = self.head(pooled)
+        return sites
 
     def distance(self, p: Tensor, z: Tensor, weight: Tensor) -> Tensor:
         """−⟨W, S(p, stopgrad(z))⟩ as the strategy averages it; zero, with zero gradient, where nothing is linked."""
         with torch.autocast(p.device.type, enabled=False):
             predicted, target = self.similarity(p, z.detach())
             total = -(predicted * (weight @ target)).sum((1, 2))
-            numerator, count = type(self.strategy).average(total, weight.sum((1, 2)))
-            return numerator / count.clamp(min=1)
+            numerator, count = self.strategy.average(total, weight.sum((1, 2)))
+            return numerator / a_rank(count)
 
 
 def mirror(forth: Correspondence) -> Correspondence:
@@ -108,8 +125,55 @@ def mirror(forth: Correspondence) -> Correspondence:
     return Correspondence(forth.key, forth.query, forth.weight.mT)
 
 
+def a_rank(count: Tensor) -> Tensor:
+    """The mean count of a rank, at least one in all: the ranks' mean loss is then that of the joined batch."""
+    if not distributed.is_initialized():
+        return count.clamp(min=1)
+    total = count.detach().to(torch.float32).clone()
+    distributed.all_reduce(total)
+    return total.clamp(min=1) / distributed.get_world_size()
+
+
+class RegionBranch(nn.Module):
+    """Soft regions, marked by the channels of z: the sites' features are summed by masks and then embedded."""
+
+    def __init__(self, region: Region, recipe: Recipe, inputs: int) -> None:
+        """Build the head for features of `inputs` channels; there are as many regions as channels of z."""
+        super().__init__()
+        self.region, self.head = region, Head(inputs, region.heads or recipe.heads)
+
+    def forward(self, loss: Loss) -> Tensor:
+        """The loss on the regions at the sites of a step's pairs, images without a pair left out (METHODS 7)."""
+        rows, (first, second) = loss.forth, loss.views
+        kept = rows.weight.sum((1, 2)) > 0
+        with torch.autocast(kept.device.type, enabled=False):
+            one, other = self.pool(first, rows.query, kept), self.pool(second, rows.key, kept)
+        if len(one) == 0:  # BatchNorm takes no empty batch; every weight still has a gradient, zero
+            return (one.sum() + sum(weight.sum() for weight in self.parameters())) * 0.0 / a_rank(kept.sum())
+        a, b = self.head(one), self.head(other)
+        with torch.autocast(kept.device.type, enabled=False):
+            total = (self.contrast(a.p, b.z) + self.contrast(b.p, a.z)) / 2
+            return total.sum() / a_rank(kept.sum())
+
+    def pool(self, view: FeatureMap, rows: Tensor, kept: Tensor) -> Tensor:
+        """The features [kept, C, D] that the masks softmax(z) [B, N, C] gather of the sites [B, N, H·W]."""
+        rows = rows[kept]
+        masks = (rows @ (view.z.detach() if self.region.mask_detach else view.z)[kept]).softmax(dim=-1)
+        if self.region.mask_norm:
+            masks = masks / masks.sum(dim=1, keepdim=True)
+        return masks.mT @ (rows @ view.cells[kept])
+
+    def contrast(self, p: Tensor, z: Tensor) -> Tensor:
+        """Distance [B] between a view's region predictions p and the other's projections z [B, R, C], mean over R."""
+        predicted, target = cosine(p, z.detach() if self.region.stop_grad else z)
+        if not self.region.negatives:
+            return -(predicted * target).sum(-1).mean(-1)
+        alike = predicted @ target.mT / self.region.tau
+        return -alike.log_softmax(dim=-1).diagonal(dim1=1, dim2=2).mean(-1)
+
+
 class PixSim(nn.Module):
-    """One encoder, one branch for the strategy and, where global_weight is set, one for SimSiam (METHODS 2.6, 2.7)."""
+    """One encoder, a branch for the strategy and, where they are set, one for its regions and one for SimSiam."""
 
     def __init__(self, strategy: Strategy, recipe: Recipe) -> None:
         """Draw the initial weights from torch's generator: the encoder's first, the same for every strategy."""
@@ -117,21 +181,27 @@ class PixSim(nn.Module):
         self.encoder = encoder(recipe.depth, recipe.zero_init)
         inputs = width(self.encoder)
         self.branch = Branch(strategy, recipe, inputs)
+        self.region_branch = RegionBranch(strategy.region, recipe, inputs) if strategy.region else None
         self.global_branch = Branch(SimSiam(), recipe, inputs) if recipe.global_weight else None
         self.global_weight = recipe.global_weight
 
-    def forward(self, first: View, second: View) -> Loss:
-        """The views go through the encoder apart, so that BatchNorm sees one view at a time, as in SimSiam."""
+    def forward(self, first: View, second: View, epoch: int = 0) -> Loss:
+        """The weighted losses of all branches (METHODS 2.7).
+
+        The views go through the encoder apart, so that BatchNorm sees one view at a time, as in SimSiam.
+        """
         a, b = self.look(first), self.look(second)
         loss: Loss = self.branch(a, b)
+        value = loss.value
+        if self.region_branch is not None:
+            value = value + self.region_branch.region.weight_at(epoch) * self.region_branch(loss)
         if self.global_branch is not None:
-            value = loss.value + self.global_weight * self.global_branch(a, b).value
-            loss = Loss(value, loss.z)
-        return loss
+            value = value + self.global_weight * self.global_branch(a, b).value
+        return loss._replace(value=value)
 
     def look(self, view: View) -> FeatureMap:
         """Encode a view; nothing is embedded yet."""
         features = self.encoder(view.image)
         cells = features.flatten(2).mT.float()
-        nothing = cells[..., :0]
-        return FeatureMap(cells, view.box, (features.shape[2], features.shape[3]), z=nothing, p=nothing)
+        nothing, shape = cells[..., :0], (features.shape[2], features.shape[3])
+        return FeatureMap(cells, view.box, view.frame, view.seed, shape, z=nothing, p=nothing)

@@ -17,6 +17,30 @@ class Heads:
 
 
 @dataclass(frozen=True)
+class Region:
+    """The loss on soft regions (DenseSiam's RegionSim, METHODS 7)."""
+
+    weight: float = 0.1  # beside the pairs' loss (DenseSiam's code)
+    tau: float = 0.1  # temperature of the contrast (DenseSiam's code)
+    start_epoch: int = 0  # [R] weight 0 before it; the released segmentation recipe starts two epochs before its end
+    heads: Heads | None = None  # [R] None: as wide as the recipe's
+    negatives: bool = True  # False: no contrast with the image's other regions, only −cosine
+    stop_grad: bool = False  # True: no gradient to the predicted side
+    mask_norm: bool = False  # True: a region is the mean of its cells, not their sum
+    mask_detach: bool = False  # True: no gradient through the masks
+
+    def __post_init__(self) -> None:
+        """Refuse what no loss can be made from."""
+        require("match.region.weight", self.weight, self.weight >= 0, "at least 0")
+        require("match.region.tau", self.tau, self.tau > 0, "above 0")
+        require("match.region.start_epoch", self.start_epoch, self.start_epoch >= 0, "at least 0")
+
+    def weight_at(self, epoch: int) -> float:
+        """The weight in an epoch, counted from 0."""
+        return self.weight if epoch >= self.start_epoch else 0.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One pre-training; the defaults are the paper's setting as far as METHODS 1.3, 2 and 14 can tell it."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from methods.chance import Draw
+from methods.recipe import require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,8 +16,12 @@ if TYPE_CHECKING:
 class Sampler(Protocol):
     """Chooses points of the unit square; a frozen dataclass whose fields are its settings."""
 
-    def __call__(self, like: Tensor) -> Tensor:
-        """N points [B, N, 2], x before y, for the B boxes [B, 4] and on the device of like."""
+    def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
+        """N points [B, N, 2], x before y, for the B boxes [B, 4] and on the device of like.
+
+        draw gives random numbers of each image's own; unlike says how dissimilar the two views are at points
+        [B, K, 2] → [B, K].
+        """
         ...
 
 
@@ -26,10 +34,9 @@ class Regular:
 
     def __post_init__(self) -> None:
         """Refuse a grid without points."""
-        if self.side < 1:
-            raise ValueError(f"match.sampler.side={self.side}: a grid needs at least 1 point a side")
+        require("match.sampler.side", self.side, self.side >= 1, "at least 1")
 
-    def __call__(self, like: Tensor) -> Tensor:
+    def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
         """Row-major points [B, side², 2], x fastest."""
         import torch
 
@@ -39,4 +46,44 @@ class Regular:
         return torch.stack([x, y], dim=-1).reshape(1, -1, 2).expand(len(like), -1, -1)
 
 
-SAMPLERS = {"regular": Regular}
+@dataclass(frozen=True)
+class Uniform:
+    """Independent uniform points (DenseSiam, Table A2: k = 1, β = 0)."""
+
+    points: int = 49
+
+    def __post_init__(self) -> None:
+        """Refuse a sample without points."""
+        require("match.sampler.points", self.points, self.points >= 1, "at least 1")
+
+    def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
+        """Points [B, points, 2]."""
+        return draw(self.points, 2)
+
+
+@dataclass(frozen=True)
+class Biased:
+    """Points drawn to where the views are dissimilar (DenseSiam, Table A2; PointRend, CVPR 2020, Section 3.1)."""
+
+    points: int = 49
+    k: float = 3.0  # times as many candidates as points
+    beta: float = 0.75  # share of the points that are the most dissimilar candidates; the others are drawn anew
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be sampled."""
+        require("match.sampler.points", self.points, self.points >= 1, "at least 1")
+        require("match.sampler.k", self.k, self.k >= 1, "at least 1")
+        require("match.sampler.beta", self.beta, 0 <= self.beta <= 1, "between 0 and 1")
+
+    def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
+        """The int(β·points) most dissimilar of int(k·points) candidates, then fresh uniform points [B, points, 2]."""
+        import torch
+
+        hard = int(self.beta * self.points)
+        candidates = draw(int(self.k * self.points), 2)
+        chosen = unlike(candidates).topk(hard, dim=1).indices
+        picked = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
+        return torch.cat([picked, draw(self.points - hard, 2)], dim=1)
+
+
+SAMPLERS = {"regular": Regular, "uniform": Uniform, "biased": Biased}

@@ -34,4 +34,10 @@ def cosine(p: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     return normalize(p, dim=-1), normalize(z, dim=-1)
 
 
+def distance(similarity: Similarity, p: Tensor, z: Tensor) -> Tensor:
+    """d [B, N] between p and z [B, N, C], site by site (METHODS 2.4)."""
+    predicted, target = similarity(p, z)
+    return -(predicted * target).sum(-1)
+
+
 SIMILARITIES: dict[str, Similarity] = {"cross_entropy": cross_entropy, "cosine": cosine}

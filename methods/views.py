@@ -25,6 +25,8 @@ class View(NamedTuple):
 
     image: Tensor  # [B, 3, S, S] normalised, or uint8 as it leaves the loader
     box: Tensor  # [B, 4] source pixels x0, y0, x1, y1; x0 > x1 if mirrored
+    frame: Tensor  # [B, 2] width and height of the source in pixels
+    seed: Tensor  # [B] int64, the same for both views of an image: begins the random numbers of a strategy
 
 
 class BrokenImage(ValueError):
@@ -45,10 +47,10 @@ class TwoViews(Dataset[tuple[View, View]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[View, View]:
         """The two views, uint8, of (epoch, index)."""
         epoch, index = key
-        source = read(self.files[index])
+        source, seed = read(self.files[index]), mix(self.seed, epoch, index)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(mix(self.seed, epoch, index))
-            return view(source, self.recipe), view(source, self.recipe)
+            torch.default_generator.manual_seed(seed)
+            return view(source, self.recipe, seed), view(source, self.recipe, seed)
 
 
 class Order(Sampler[list[tuple[int, int]]]):
@@ -86,8 +88,11 @@ def read(file: Path) -> Image.Image:
         raise BrokenImage(f"{file}: cannot be decoded as an image ({error})") from error
 
 
-def view(source: Image.Image, recipe: Recipe) -> View:
-    """Crop, jitter, grey, blur and mirror, in SimSiam's order; an image [3, S, S] uint8 and its signed box [4]."""
+def view(source: Image.Image, recipe: Recipe, seed: int) -> View:
+    """Crop, jitter, grey, blur and mirror, in SimSiam's order; an image [3, S, S] uint8 and its signed box [4].
+
+    What is random comes from torch's generator; the seed is only handed on.
+    """
     top, left, height, width = RandomResizedCrop.get_params(source, [recipe.crop, 1.0], [3 / 4, 4 / 3])
     image = F.resized_crop(source, top, left, height, width, [recipe.size, recipe.size], antialias=True)
     box = (left, top, left + width, top + height)
@@ -99,7 +104,9 @@ def view(source: Image.Image, recipe: Recipe) -> View:
         image = image.filter(ImageFilter.GaussianBlur(radius=float(torch.empty(()).uniform_(0.1, 2.0))))
     if chance(recipe.flip):
         image, box = F.hflip(image), (box[2], box[1], box[0], box[3])
-    return View(torch.from_numpy(np.array(image)).permute(2, 0, 1), torch.tensor(box, dtype=torch.float32))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    place, frame = (torch.tensor(numbers, dtype=torch.float32) for numbers in (box, source.size))
+    return View(pixels, place, frame, torch.tensor(seed))
 
 
 def chance(share: float) -> bool:
@@ -112,4 +119,4 @@ def normalise(view: View, device: torch.device) -> View:
     image = view.image.to(device, non_blocking=True).float().div_(255)
     mean, std = (torch.tensor(three, device=device)[:, None, None] for three in (MEAN, STD))
     image = image.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
-    return View(image, view.box.to(device, non_blocking=True))
+    return View(image, *(part.to(device, non_blocking=True) for part in view[1:]))

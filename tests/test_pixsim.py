@@ -30,8 +30,8 @@ def test_simsiam_takes_the_mean_of_the_cells_before_it_embeds() -> None:
     branch = Branch(SimSiam(), Recipe(depth=18), 16).eval()
     cells = wave((3, 4, 16), 0.4)
     rows = torch.full((3, 1, 4), 0.25)
-    z = branch.projector(cells.mean(1))
-    torch.testing.assert_close(branch.embed(rows @ cells).z[:, 0], z, atol=1e-5, rtol=0)
+    z = branch.head.projector(cells.mean(1))
+    torch.testing.assert_close(branch.head(rows @ cells).z[:, 0], z, atol=1e-5, rtol=0)
 
 
 def test_cross_entropy_is_the_official_one() -> None:

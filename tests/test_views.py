@@ -25,7 +25,7 @@ def test_the_box_says_which_pixels_a_view_shows(flip: float) -> None:
     source = ramp(200, 150)
     for seed in range(20):
         torch.manual_seed(seed)
-        shown = view(source, Recipe(size=32, jitter=0, grey=0, blur=0, flip=flip))
+        shown = view(source, Recipe(size=32, jitter=0, grey=0, blur=0, flip=flip), 0)
         x0, y0, x1, y1 = shown.box.tolist()
         assert (x0 > x1) == bool(flip)
         cells = (torch.arange(32) + 0.5) / 32
@@ -83,5 +83,7 @@ def test_a_broken_photo_is_named(tmp_path: Path, keep: int) -> None:
 
 def test_normalise_is_torchvision_s() -> None:
     image = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
-    found = normalise(View(image, torch.zeros(1, 4)), torch.device("cpu")).image[0, :, 0, 0]
+    found = normalise(View(image, torch.zeros(1, 4), torch.zeros(1, 2), torch.zeros(1)), torch.device("cpu")).image[
+        0, :, 0, 0
+    ]
     torch.testing.assert_close(found, (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225]))

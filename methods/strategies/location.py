@@ -3,47 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from methods import geometry
-from methods.correspondence import Average, Correspondence, FeatureMap, per_matched_image
-from methods.recipe import Heads
+from methods.chance import Stream
+from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.sampling import Regular, Sampler
-from methods.similarity import Similarity
+from methods.similarity import Similarity, distance
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Location:
+class Location(Strategy):
     """METHODS 6: each grid point of the overlap is read bilinearly in both views; disjoint views do not count."""
 
     sampler: Sampler = Regular()
     border: bool = True  # [R] beyond the outer cell centres the map goes on (True) or falls to zero (False)
     min_overlap: float = 0.0  # [R] source pixels; an overlap must be longer than this along both axes
 
-    trains: ClassVar[bool] = True
-    pools_first: ClassVar[bool] = False
-    directed: ClassVar[bool] = False
-    heads: ClassVar[Heads | None] = None
-    similarity: ClassVar[Similarity | None] = None
-    average: ClassVar[Average] = staticmethod(per_matched_image)
-
-    def __call__(self, query: FeatureMap, key: FeatureMap) -> Correspondence:
+    def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
         """Q, K [B, N, H·W] read the same N source points; W [B, N, N] is the identity where the views overlap."""
         shared = geometry.overlap(query.box, key.box)
-        points = geometry.to_source(self.sampler(shared), shared)
-        sites = points.shape[1]
+
+        def unlike(points: Tensor) -> Tensor:
+            """How dissimilar the views are at points [B, N, 2] of the overlap, the mean of both directions [B, N]."""
+            q, k = self.read(points, shared, query), self.read(points, shared, key)
+            there = distance(similarity, q @ query.p, k @ key.z)
+            return (there + distance(similarity, k @ key.p, q @ query.z)) / 2
+
+        points = self.sampler(shared, Stream(query.seed), unlike)
+        long = ((shared[:, 2:] - shared[:, :2]) > self.min_overlap).all(dim=1)
         return Correspondence(
-            geometry.read_at(geometry.to_unit(points, query.box), query.shape, self.border),
-            geometry.read_at(geometry.to_unit(points, key.box), key.shape, self.border),
-            self.overlaps(shared)[:, None, None] * shared.new_ones(sites).diag(),
+            self.read(points, shared, query),
+            self.read(points, shared, key),
+            long[:, None, None] * shared.new_ones(points.shape[1]).diag(),
         )
 
-    def overlaps(self, shared: Tensor) -> Tensor:
-        """1 or 0 [B]: whether an overlap [B, 4] is long enough along both axes."""
-        return ((shared[:, 2:] - shared[:, :2]) > self.min_overlap).all(dim=1).to(shared.dtype)
+    def read(self, points: Tensor, shared: Tensor, view: FeatureMap) -> Tensor:
+        """Rows [B, N, H·W] that read a view at points [B, N, 2] of the overlap's unit square."""
+        there = geometry.to_unit(geometry.to_source(points, shared), view.box)
+        return geometry.read_at(there, view.shape, self.border)
 
 
 STRATEGY = Location

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from methods.correspondence import Average, Correspondence, FeatureMap, per_matched_image
-from methods.recipe import Heads
+from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.similarity import Similarity
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Strategy):
     """Links nothing and trains nothing; the paper's scratch line (METHODS 11.3)."""
 
-    trains: ClassVar[bool] = False
-    pools_first: ClassVar[bool] = False
-    directed: ClassVar[bool] = False
-    heads: ClassVar[Heads | None] = None
-    similarity: ClassVar[Similarity | None] = None
-    average: ClassVar[Average] = staticmethod(per_matched_image)
+    trains = False
 
-    def __call__(self, query: FeatureMap, key: FeatureMap) -> Correspondence:
+    def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
         """No sites: Q [B, 0, H·W], K [B, 0, H·W], W [B, 0, 0]."""
         return Correspondence(
             query.cells.new_empty(len(query.cells), 0, query.cells.shape[1]),

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from methods.correspondence import Average, Correspondence, FeatureMap, per_matched_image
+from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.recipe import Heads
 from methods.similarity import Similarity, cosine
 
 
 @dataclass(frozen=True)
-class SimSiam:
+class SimSiam(Strategy):
     """METHODS 1: one site a view, the mean of its cells, through SimSiam's own heads, compared by the cosine."""
 
-    trains: ClassVar[bool] = True
-    pools_first: ClassVar[bool] = True
-    directed: ClassVar[bool] = False
-    heads: ClassVar[Heads | None] = Heads(hidden=None, out=2048, predictor=512)
-    similarity: ClassVar[Similarity | None] = staticmethod(cosine)
-    average: ClassVar[Average] = staticmethod(per_matched_image)
+    pools_first = True
+    heads = Heads(hidden=None, out=2048, predictor=512)
+    similarity = staticmethod(cosine)
 
-    def __call__(self, query: FeatureMap, key: FeatureMap) -> Correspondence:
+    def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
         """Q and K [B, 1, H·W] take the mean of all cells; W [B, 1, 1] is one."""
         cells = query.cells.shape[1], key.cells.shape[1]
         return Correspondence(

@@ -1,0 +1,171 @@
+"""Candidate boxes in the overlap of two views: ReSim's sliding windows and SCRL's random boxes (METHODS 5).
+
+Lengths are in 224ths of a view's side, so that views of any size have the same boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from methods import geometry
+from methods.chance import Draw
+from methods.recipe import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIDE = 224  # units of a view's side
+LEVELS = {"c4": (48, 32), "c3": (32, 24)}  # side and stride of ReSim's windows
+
+
+class Pairs(NamedTuple):
+    """Boxes that show the same place in two views."""
+
+    first: Tensor  # [B, N, 4] in the first view's unit square, x0 ≤ x1 and y0 ≤ y1
+    second: Tensor  # [B, N, 4] in the second view's, likewise
+    valid: Tensor  # [B, N] bool: whether the pair counts; what does not lies anywhere
+
+
+class Boxes(Protocol):
+    """Proposes boxes; a frozen dataclass whose fields are its settings."""
+
+    def __call__(self, first: Tensor, second: Tensor, draw: Draw) -> Pairs:
+        """N pairs for views that lie at the signed boxes [B, 4]; draw gives random numbers of each image's own."""
+        ...
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows that slide over a view and lie wholly in the other (ReSim)."""
+
+    level: Literal["c4", "c3", "both"] = "c4"  # c4: 6 × 6 windows of 48 every 32; c3: 8 × 8 of 32 every 24
+    lattice: Literal["both", "first"] = "both"  # [R] both views', as the source stands; the first's, as it is mirrored
+
+    def __call__(self, first: Tensor, second: Tensor, draw: Draw) -> Pairs:
+        """Row-major windows, c4 before c3, the first view's lattice before the second's.
+
+        lattice=first is ReSim's. With both, neither the order nor the flips of the views change which places agree.
+        """
+        import torch
+
+        like = first if self.lattice == "first" else first.new_tensor([[0.0, 0.0, 1.0, 1.0]])
+        one, other = turned(first, like), turned(second, like)
+        levels = LEVELS if self.level == "both" else (self.level,)
+        lattice = torch.cat([windows(*LEVELS[level], first) for level in levels]).expand(len(first), -1, -1)
+        here, (there, valid) = lattice, carry(lattice, one, other)
+        if self.lattice == "both":
+            back, held = carry(lattice, other, one)
+            here, there = torch.cat([here, back], dim=1), torch.cat([there, lattice], dim=1)
+            valid = torch.cat([valid, held], dim=1)
+        return Pairs(seen(here, one, first), seen(there, other, second), valid)
+
+
+def windows(side: int, stride: int, like: Tensor) -> Tensor:
+    """The boxes [N, 4] of a sliding window in the unit square, y outer and x inner."""
+    import torch
+
+    starts = torch.arange(0, SIDE - side + 1, stride, device=like.device, dtype=like.dtype)
+    y, x = torch.meshgrid(starts, starts, indexing="ij")
+    return torch.stack([x, y, x + side, y + side], dim=-1).reshape(-1, 4) / SIDE
+
+
+def turned(view: Tensor, like: Tensor) -> Tensor:
+    """The signed box [B, 4] of a view, mirrored where it must be to stand as another [B, 4] or [1, 4]."""
+    same = (view[:, 2:] > view[:, :2]) == (like[:, 2:] > like[:, :2])
+    return view.where(same.repeat(1, 2), view.roll(2, dims=1))
+
+
+def seen(boxes: Tensor, frame: Tensor, view: Tensor) -> Tensor:
+    """Unit boxes [B, N, 4] of a view's frame [B, 4], which may be turned, in the view [B, 4] itself."""
+    return boxes.where((frame == view)[:, None], 1 - boxes.roll(2, dims=2))
+
+
+def carry(boxes: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit boxes [B, N, 4] of one frame [B, 4] in another's unit square, and whether they lie in it [B, N].
+
+    The upper left corner may touch the frame's edge, the lower right may not, as in ReSim.
+    """
+    import torch
+
+    low, high = (geometry.to_unit(geometry.to_source(part, start), end) for part in (boxes[..., :2], boxes[..., 2:]))
+    return torch.cat([low, high], dim=-1), (low >= 0).all(-1) & (high < 1).all(-1)
+
+
+@dataclass(frozen=True)
+class Scrl:
+    """Random boxes of the overlap that overlap each other little (SCRL)."""
+
+    count: int = 10  # boxes an image
+    min_side: int = 32  # 224ths of the side of the view that shows the overlap smaller
+    iou: float = 0.5  # two boxes of an image overlap each other less
+    tries: int = 50  # then the last candidate is taken whatever it overlaps
+
+    def __post_init__(self) -> None:
+        """Refuse what no box can be made from."""
+        require("match.boxes.count", self.count, self.count >= 1, "at least 1")
+        require("match.boxes.min_side", self.min_side, 1 <= self.min_side < SIDE, f"between 1 and {SIDE - 1}")
+        require("match.boxes.iou", self.iou, self.iou > 0, "above 0")
+        require("match.boxes.tries", self.tries, self.tries >= 1, "at least 1")
+
+    def __call__(self, first: Tensor, second: Tensor, draw: Draw) -> Pairs:
+        """Boxes in the order of their acceptance, cut at the views' edges."""
+        import torch
+
+        shared = geometry.overlap(first, second)
+        low = shared[:, :2]
+        sides = torch.stack([(view[:, 2:] - view[:, :2]).abs() for view in (first, second)])
+        scale = (SIDE / sides).amin(dim=0)  # [B, 2] 224ths of the view that shows the overlap smaller, a source pixel
+        extent = ((shared[:, 2:] - low) * scale).round()
+        usable = (extent > self.min_side).all(dim=1)
+        boxes = self.choose(self.candidates(extent.clamp(min=self.min_side + 1), draw))
+        corners = low.repeat(1, 2)[:, None] + boxes / scale.repeat(1, 2)[:, None]
+        return Pairs(place(corners, first), place(corners, second), usable[:, None].expand(-1, self.count))
+
+    def candidates(self, extent: Tensor, draw: Draw) -> Tensor:
+        """Boxes [B, count, tries, 4], whole numbers within extents [B, 2]: each lies in a cell of a random grid."""
+        import torch
+
+        numbers = draw(self.count, self.tries, 4, 2)
+        extent = extent[:, None, None]
+        parts, cell, side, start = numbers.unbind(-2)
+        parts = below(parts, (extent / self.min_side).floor()) + 1
+        cell, grid = below(cell, parts), extent / parts
+        side = self.min_side + below(side, grid.floor() + 1 - self.min_side)
+        start = below(start, (grid - side + 1).floor()) + (cell * grid).floor()
+        return torch.cat([start, start + side], dim=-1)
+
+    def choose(self, candidates: Tensor) -> Tensor:
+        """The first candidate [B, count, 4] of each box that overlaps no earlier one by iou or more, else its last."""
+        import torch
+
+        chosen = candidates[:, 0, :1]
+        for tried in candidates.unbind(1)[1:]:
+            fits = (overlaps(tried, chosen) < self.iou).all(dim=-1)
+            fits[:, -1] = True
+            pick = fits.to(torch.uint8).argmax(dim=1)
+            chosen = torch.cat([chosen, tried[torch.arange(len(tried), device=tried.device), pick, None]], dim=1)
+        return chosen
+
+
+def below(numbers: Tensor, bound: Tensor) -> Tensor:
+    """Uniform whole numbers of [0, bound) from uniform numbers of [0, 1)."""
+    return (numbers * bound).floor().minimum(bound - 1)
+
+
+def overlaps(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union [B, N, M] of boxes [B, N, 4] and [B, M, 4]."""
+    a, b = a[:, :, None], b[:, None]
+    shared = (a[..., 2:].minimum(b[..., 2:]) - a[..., :2].maximum(b[..., :2])).clamp(min=0).prod(-1)
+    return shared / ((a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared)
+
+
+def place(boxes: Tensor, view: Tensor) -> Tensor:
+    """Source boxes [B, N, 4] in a view's unit square, upright and cut at its edges."""
+    import torch
+
+    a, b = (geometry.to_unit(corner, view) for corner in (boxes[..., :2], boxes[..., 2:]))
+    return torch.cat([a.minimum(b), a.maximum(b)], dim=-1).clamp(0, 1)
+
+
+BOXES = {"resim": Windows, "scrl": Scrl}

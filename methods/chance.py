@@ -1,0 +1,47 @@
+"""Random numbers that belong to an image, not to a batch: the same on any device, rank and step of resuming."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WORD = 0xFFFFFFFF
+
+
+class Draw(Protocol):
+    """A stream of uniform numbers for each image of a batch."""
+
+    def __call__(self, *shape: int) -> Tensor:
+        """The next numbers [B, *shape] of [0, 1)."""
+        ...
+
+
+class Stream:
+    """The numbers that B images' seeds [B] int64 begin; nothing else is consumed, no generator of torch's either."""
+
+    def __init__(self, seed: Tensor) -> None:
+        """Start at the first number."""
+        self.start, self.drawn = scramble(scramble(seed) ^ (seed >> 32)), 0
+
+    def __call__(self, *shape: int) -> Tensor:
+        """The next numbers [B, *shape] of [0, 1), multiples of 2⁻²⁴."""
+        import torch
+
+        count = torch.Size(shape).numel()
+        index = torch.arange(self.drawn, self.drawn + count, device=self.start.device)
+        self.drawn += count
+        numbers = scramble(self.start[:, None] + scramble(index + 1))
+        return ((numbers >> 8) * 2.0**-24).reshape(-1, *shape)
+
+
+def scramble(number: Tensor) -> Tensor:
+    """A 32-bit hash of the low halves of int64 numbers, in which every bit of the input moves half of the output's.
+
+    The multipliers and shifts are lowbias32 of C. Wellons's hash-prospector (2018).
+    """
+    number = number & WORD
+    number = (number ^ (number >> 16)) * 0x7FEB352D & WORD
+    number = (number ^ (number >> 15)) * 0x846CA68B & WORD
+    return number ^ (number >> 16)
