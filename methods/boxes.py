@@ -37,7 +37,7 @@ class Boxes(Protocol):
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows that slide over a view and lie wholly in the other (ReSim)."""
+    """Windows that slide over a view and lie in the other (ReSim)."""
 
     level: Literal["c4", "c3", "both"] = "c4"  # c4: 6 × 6 windows of 48 every 32; c3: 8 × 8 of 32 every 24
     lattice: Literal["both", "first"] = "both"  # [R] both views', as the source stands; the first's, as it is mirrored
@@ -94,7 +94,7 @@ def carry(boxes: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Scrl:
-    """Random boxes of the overlap that overlap each other little (SCRL)."""
+    """Random boxes of the overlap, apart from each other (SCRL)."""
 
     count: int = 10  # boxes an image
     min_side: int = 32  # 224ths of the side of the view that shows the overlap smaller

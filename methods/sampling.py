@@ -27,7 +27,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Regular:
-    """side × side points on a regular grid (DenseSiam, Table A2)."""
+    """side × side points on a regular grid (Table A2)."""
 
     side: int = 7  # points along each axis
     corners: bool = False  # [R] True: the outer points lie on the overlap's edges, not in the cells' centres
