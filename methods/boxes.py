@@ -37,7 +37,7 @@ class Boxes(Protocol):
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows that slide over a view and lie in the other (ReSim)."""
+    """Windows sliding over a view that lie in the other (ReSim)."""
 
     level: Literal["c4", "c3", "both"] = "c4"  # c4: 6 × 6 windows of 48 every 32; c3: 8 × 8 of 32 every 24
     lattice: Literal["both", "first"] = "both"  # [R] both views', as the source stands; the first's, as it is mirrored
