@@ -17,6 +17,7 @@ from harness.presets import PRESETS
 
 if TYPE_CHECKING:
     from harness.pretrain import Machine
+    from harness.tables import Row
 
 CACHE = ROOT / ".cache"  # of the embedded data
 FORMATS = ("text", "md", "latex", "csv", "json")
@@ -72,6 +73,10 @@ def parser() -> argparse.ArgumentParser:
                 base_words(), results_words())  # fmt: skip
     made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
     made.add_argument("--format", choices=FORMATS, default="text", help="(text)")
+    made = verb("plot", plot_verb, "draw a table from the records, as PNG and PDF", "plot A1 --results results/demo",
+                base_words(), results_words())  # fmt: skip
+    made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
+    made.add_argument("--out", metavar="STEM", type=Path, help="path without ending (RESULTS/plots/TABLE)")
     made = verb("reproduce", reproduce_verb, "run all experiments of tables that have not been run",
                 "reproduce A1 A2", base_words(), seed_words(), machine_words(), results_words())  # fmt: skip
     made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2 or gauges")
@@ -133,7 +138,14 @@ def run_verb(given: argparse.Namespace) -> None:
 
 
 def table_verb(given: argparse.Namespace) -> None:
-    """Print a table; folders that are no records are named on stderr."""
+    """Print a table."""
+    from harness import tables
+
+    print(tables.render(given.name, rows(given), given.preset, given.format))
+
+
+def rows(given: argparse.Namespace) -> list[Row]:
+    """The rows of the named table from the records; folders that are no records are named on stderr."""
     from harness import tables
 
     if given.name not in tables.TABLES:
@@ -141,8 +153,21 @@ def table_verb(given: argparse.Namespace) -> None:
     found, broken = records.read_all(given.results)
     for line in broken:
         print(f"harness: left out: {line}", file=sys.stderr)
-    rows = tables.rows(given.name, extra_words(given), found)
-    print(tables.render(given.name, rows, given.preset, given.format))
+    return tables.rows(given.name, extra_words(given), found)
+
+
+def plot_verb(given: argparse.Namespace) -> None:
+    """Draw a table's plot; ValueError where no run fills any of its rows."""
+    found = rows(given)
+    if not any(row.n for row in found):
+        raise ValueError(f"no run in {given.results} fills a row of table {given.name}: harness reproduce {given.name}")
+    from harness import plots
+
+    note = f"ours: preset {given.preset}" + (
+        "" if given.preset == "paper" else ", not comparable with the paper's numbers"
+    )
+    for path in plots.write(given.name, found, note, given.out or given.results / "plots" / given.name):
+        print(shown(path))
 
 
 def reproduce_verb(given: argparse.Namespace) -> None:
