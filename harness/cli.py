@@ -80,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     made = verb("reproduce", reproduce_verb, "run all experiments of tables that have not been run",
                 "reproduce A1 A2", base_words(), seed_words(), machine_words(), results_words())  # fmt: skip
     made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2 or gauges")
+    made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
     verb("list", list_verb, "list all that can be chosen by name", "list")
     made = verb(
         "show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words()
@@ -180,6 +181,10 @@ def reproduce_verb(given: argparse.Namespace) -> None:
         if name not in tables.TABLES:
             raise plugins.unknown("table", name, tables.TABLES)
     experiments = plan(given.names, extra_words(given), given.seed)
+    if given.dry_run:
+        for line, experiment in experiments.items():
+            print(f"{'run already' if finished(experiment, given.results) else 'missing':<11}  harness run {line}")
+        return
     reproduce(experiments, machine(given), given.results, CACHE)
 
 

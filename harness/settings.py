@@ -37,6 +37,8 @@ def assign(settings: Settings, path: str, text: str) -> Settings:
     if name not in known:
         raise unknown("field", name, known) if known else UnknownName(f"no field {name!r}: there are none to set")
     current = getattr(settings, name)
+    if rest and current is None and is_dataclass(get_args(hints[name])[0]):
+        current = get_args(hints[name])[0]()  # absent so far: its fields are set on its defaults
     if rest and not is_dataclass(current):
         raise UnknownName(f"no field {path!r}: {name} has no fields of its own")
     value = assign(current, rest, text) if rest else parse(path, text, hints[name])
@@ -53,6 +55,8 @@ def parse(name: str, text: str, hint: Any) -> Any:
         return None if text.lower() == "none" else parse(name, text, get_args(hint)[0])
     if get_origin(hint) is tuple:
         return sequence(name, text, get_args(hint))
+    if is_dataclass(hint):
+        raise BadValue(f"{name}={text}: set one of its fields, {', '.join(field.name for field in fields(hint))}")
     if hint is bool:
         return choice(name, text.lower(), {"true": True, "false": False})
     return number(name, text, hint) if hint in NUMBERS else text
