@@ -75,7 +75,7 @@ def test_fields_of_what_is_absent_are_set_on_its_defaults() -> None:
     changed = assign(LocationRegion(), "region.heads.hidden", "64")
     assert changed.region.heads == Heads(hidden=64)
     assert assign(changed, "region.heads", "none").region.heads is None
-    with pytest.raises(BadValue, match=r"region\.heads=64: set one of its fields, hidden, out, predictor"):
+    with pytest.raises(BadValue, match=r"heads=64: set one of its fields, hidden, out, predictor"):
         assign(LocationRegion(), "region.heads", "64")
 
 
