@@ -62,10 +62,10 @@ class Windows:
 
 
 def windows(side: int, stride: int, like: Tensor) -> Tensor:
-    """The boxes [N, 4] of a sliding window in the unit square, y outer and x inner."""
+    """The boxes [N, 4] of a sliding window in the unit square, y outer and x inner; none reaches the far edges."""
     import torch
 
-    starts = torch.arange(0, SIDE - side + 1, stride, device=like.device, dtype=like.dtype)
+    starts = torch.arange(0, SIDE - side, stride, device=like.device, dtype=like.dtype)
     y, x = torch.meshgrid(starts, starts, indexing="ij")
     return torch.stack([x, y, x + side, y + side], dim=-1).reshape(-1, 4) / SIDE
 
