@@ -33,7 +33,7 @@ class Stream:
         index = torch.arange(self.drawn, self.drawn + count, device=self.start.device)
         self.drawn += count
         numbers = scramble(self.start[:, None] + scramble(index + 1))
-        return ((numbers >> 8) * 2.0**-24).reshape(-1, *shape)
+        return ((numbers >> 8) * 2.0**-24).reshape(len(self.start), *shape)
 
 
 def scramble(number: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class PixelDistance(Strategy):
         reach = diagonal(q, query.shape).maximum(diagonal(k, key.shape))[:, None, None]
         weight = (torch.hypot(across, down) / reach < self.radius).to(across.dtype)
         q_cells, k_cells = (
-            torch.eye(cells, device=weight.device).expand(len(weight), -1, -1) for cells in weight.shape[1:]
+            torch.eye(cells, dtype=weight.dtype, device=weight.device).expand(len(weight), -1, -1)
+            for cells in weight.shape[1:]
         )
         return Correspondence(q_cells, k_cells, weight)
 
