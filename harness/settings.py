@@ -100,6 +100,19 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def restore(settings: Settings, described: Mapping[str, Any]) -> Settings:
+    """The settings with every field as `describe` wrote it: its inverse. Raises what `assign` does."""
+    for name, value in described.items():
+        if not isinstance(value, Mapping):
+            settings = assign(settings, name, ",".join(map(str, value)) if isinstance(value, list) else str(value))
+            continue
+        if "name" in value:
+            settings = assign(settings, name, value["name"])
+        inner = restore(getattr(settings, name), {field: its for field, its in value.items() if field != "name"})
+        settings = replace(settings, **{name: inner})  # type: ignore[type-var]
+    return settings
+
+
 def name_of(chosen: Any) -> str:
     """The name under which a function or class is chosen."""
     return next(name for choices in CHOICES.values() for name, found in choices.items() if found is chosen)

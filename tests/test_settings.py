@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.scenes import Scenes
 from harness.plugins import UnknownName
-from harness.settings import BadValue, assign, describe
+from harness.settings import BadValue, assign, describe, restore
 from methods.recipe import Heads, Recipe
 from methods.sampling import Regular
 from methods.similarity import cosine
@@ -66,3 +66,12 @@ def test_every_field_is_recorded() -> None:
         b: tuple[int, ...] = (1, 2)
 
     assert describe(Some()) == {"a": 1, "b": [1, 2]}
+
+
+def test_a_description_gives_its_settings_back() -> None:
+    biased = assign(assign(Location(), "sampler", "biased"), "sampler.beta", "0.25")
+    for settings, default in ((biased, Location()), (assign(Scenes(), "layout.objects", "1,3"), Scenes())):
+        assert settings != default
+        assert restore(default, describe(settings)) == settings
+    with pytest.raises(UnknownName, match="no field 'samplers'"):
+        restore(Location(), {"samplers": 1})
