@@ -12,7 +12,7 @@ CLASSES = 20
 
 @dataclass(frozen=True)
 class Voc0712(Detector):
-    """Faster R-CNN R50-C4 on VOC07+12, 24k iterations: the papers'."""
+    """Faster R-CNN R50-C4 on VOC07+12, 24,000 iterations."""
 
     name: ClassVar[str] = "voc07+12"
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import ROOT, plugins, records
-from harness.experiment import Experiment, base_words, build, run, words
+from harness.experiment import base_words, build, extra_words, finished, run, seed_words, words
 from harness.presets import PRESETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.pretrain import Machine
+    from harness.tables import Row
 
 CACHE = ROOT / ".cache"  # of the embedded data
 FORMATS = ("text", "md", "latex", "csv", "json")
@@ -72,8 +73,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--dry-run", action="store_true", help="print settings, steps and an estimate; do nothing")
     made = verb("table", table_verb, "print a table of the paper beside our numbers", "table A1 --format md",
                 base_words(), results_words())  # fmt: skip
-    made.add_argument("name", metavar="TABLE", help="A1 or A2")
+    made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
     made.add_argument("--format", choices=FORMATS, default="text", help="(text)")
+    made = verb("plot", plot_verb, "draw a table from the records, as PNG and PDF", "plot A1 --results results/demo",
+                base_words(), results_words())  # fmt: skip
+    made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
+    made.add_argument("--out", metavar="STEM", type=Path, help="path without ending (RESULTS/plots/TABLE)")
+    made = verb("reproduce", reproduce_verb, "run all experiments of tables that have not been run",
+                "reproduce A1 A2", base_words(), seed_words(), machine_words(), results_words())  # fmt: skip
+    made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2 or gauges")
+    made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
     verb("list", list_verb, "list all that can be chosen by name", "list")
     made = verb(
         "show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words()
@@ -151,14 +160,15 @@ def run_verb(given: argparse.Namespace) -> None:
     print(f"record: {shown(found.folder)}")
 
 
-def finished(experiment: Experiment, results: Path) -> records.Record | None:
-    """The finished run of exactly these settings, None if there is none."""
-    folder = results / "runs" / experiment.run_id
-    return records.read(folder) if (folder / "scores.json").exists() else None
-
-
 def table_verb(given: argparse.Namespace) -> None:
-    """Print a table; folders that are no records are named on stderr."""
+    """Print a table."""
+    from harness import tables
+
+    print(tables.render(given.name, rows(given), given.preset, given.format))
+
+
+def rows(given: argparse.Namespace) -> list[Row]:
+    """The rows of the named table from the records; folders that are no records are named on stderr."""
     from harness import tables
 
     if given.name not in tables.TABLES:
@@ -166,16 +176,38 @@ def table_verb(given: argparse.Namespace) -> None:
     found, broken = records.read_all(given.results)
     for line in broken:
         print(f"harness: left out: {line}", file=sys.stderr)
-    rows = tables.rows(given.name, extra_words(given), found)
-    print(tables.render(given.name, rows, given.preset, given.format))
+    return tables.rows(given.name, extra_words(given), found)
 
 
-def extra_words(given: argparse.Namespace) -> list[str]:
-    """The words that the user gave for the whole table."""
-    singles = {"--preset": given.preset if given.preset != "demo" else None, "--data": given.data,
-               "--benchmark": given.benchmark, "--benchmark-data": given.benchmark_data}  # fmt: skip
-    pairs = [[name, value] for name, value in singles.items() if value is not None]
-    return [word for pair in [*pairs, *(["--set", change] for change in given.set)] for word in pair]
+def plot_verb(given: argparse.Namespace) -> None:
+    """Draw a table's plot; ValueError where no run fills any of its rows."""
+    found = rows(given)
+    if not any(row.n for row in found):
+        raise ValueError(f"no run in {given.results} fills a row of table {given.name}: harness reproduce {given.name}")
+    from harness import plots
+
+    note = f"ours: preset {given.preset}" + (
+        "" if given.preset == "paper" else ", not comparable with the paper's numbers"
+    )
+    for path in plots.write(given.name, found, note, given.out or given.results / "plots" / given.name):
+        print(shown(path))
+
+
+def reproduce_verb(given: argparse.Namespace) -> None:
+    """Run every experiment of the tables that has not been run; SIGTERM stops it as cleanly as Ctrl-C."""
+    from harness import tables
+    from harness.reproduce import plan, reproduce
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in given.names:
+        if name not in tables.TABLES:
+            raise plugins.unknown("table", name, tables.TABLES)
+    experiments = plan(given.names, extra_words(given), given.seed)
+    if given.dry_run:
+        for line, experiment in experiments.items():
+            print(f"{'run already' if finished(experiment, given.results) else 'missing':<11}  harness run {line}")
+        return
+    reproduce(experiments, machine(given), given.results, CACHE)
 
 
 def list_verb(given: argparse.Namespace) -> None:
@@ -190,7 +222,7 @@ def list_verb(given: argparse.Namespace) -> None:
     for kind, lines in kinds.items():
         print(f"{kind}:")
         for name, line in lines.items():
-            print(f"  {name:<14} {line}")
+            print(f"  {name:<18} {line}")
 
 
 def show_verb(given: argparse.Namespace) -> None:
@@ -200,6 +232,7 @@ def show_verb(given: argparse.Namespace) -> None:
     parts = {
         "settings": record.settings,
         "provenance": records.read_json(provenance) if provenance.exists() else None,
+        "gauges": record.gauges(),
         "scores": record.scores,
     }
     print(f"run {record.id}: {record.status}\n{shown(record.folder)}")

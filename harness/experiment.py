@@ -77,12 +77,26 @@ def base_words() -> argparse.ArgumentParser:
     return parser
 
 
-def words() -> argparse.ArgumentParser:
-    """The words that define an experiment: those of `harness run` and of a table's rows alike."""
-    parser = argparse.ArgumentParser(add_help=False, parents=[base_words()])
-    parser.add_argument("--strategy", metavar="NAME", help="which sites agree: see `harness list`, or a dotted path")
+def seed_words() -> argparse.ArgumentParser:
+    """The one word that makes runs of equal settings differ."""
+    parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is random (0)")
     return parser
+
+
+def words() -> argparse.ArgumentParser:
+    """The words that define an experiment: those of `harness run` and of a table's rows alike."""
+    parser = argparse.ArgumentParser(add_help=False, parents=[base_words(), seed_words()])
+    parser.add_argument("--strategy", metavar="NAME", help="which sites agree: see `harness list`, or a dotted path")
+    return parser
+
+
+def extra_words(given: argparse.Namespace) -> list[str]:
+    """The words that the user gave for all rows of a table, of those in base_words."""
+    singles = {"--preset": given.preset if given.preset != "demo" else None, "--data": given.data,
+               "--benchmark": given.benchmark, "--benchmark-data": given.benchmark_data}  # fmt: skip
+    pairs = [[name, value] for name, value in singles.items() if value is not None]
+    return [word for pair in [*pairs, *(["--set", change] for change in given.set)] for word in pair]
 
 
 def build(given: argparse.Namespace) -> Experiment:
@@ -200,6 +214,12 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
 
     records.observe(folder, experiment.settings, work)
     return records.read(folder)
+
+
+def finished(experiment: Experiment, results: Path) -> records.Record | None:
+    """The finished run of exactly these settings, None if there is none."""
+    folder = results / "runs" / experiment.run_id
+    return records.read(folder) if (folder / "scores.json").exists() else None
 
 
 def train_backbone(experiment: Experiment, images: Sequence[Path], folder: Path, machine: Machine) -> None:

@@ -6,7 +6,6 @@ Unit coordinates lie in a view as it is seen, x to the right and y down, whether
 from __future__ import annotations
 
 import colorsys
-import io
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,9 +29,10 @@ from torch.nn import functional as F
 
 from benchmarks.scenes.compose import compose
 from benchmarks.scenes.layout import Layout
-from harness import files, plugins, records
+from harness import plugins, records
 from harness.experiment import Experiment, change, folder_of, list_images, rebuild, split_change
 from harness.gauges import match_error, places
+from harness.plots import save
 from harness.presets import PRESETS
 from harness.tables import TABLES
 from methods import geometry
@@ -58,8 +58,6 @@ IOU = 0.25, 0.6  # of the views that a figure looks for
 TRIES = 300  # pairs of views that it looks at
 SMALLEST = 32  # pixels a side of a view: the encoder's stride
 SCENE = Layout(size=320), 0, "trainval", 3  # the embedded image of which `matches` shows two views
-
-METADATA: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}  # no times
 
 Pixels = NDArray[np.float64]
 
@@ -496,11 +494,4 @@ def show_boxes(ax: Axes, pairs: Pairs) -> int:
 @context(STYLE, after_reset=True)
 def write(figure: Figure, stem: Path) -> list[Path]:
     """Write stem.png and stem.pdf, whole or not at all, the same bytes for the same figure."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    made = []
-    for kind, told in METADATA.items():
-        content = io.BytesIO()
-        figure.savefig(content, format=kind, metadata=told)
-        made.append(Path(f"{stem}.{kind}"))
-        files.write(made[-1], lambda out, content=content: out.write(content.getbuffer()))  # type: ignore[misc]
-    return made
+    return save(figure, stem)

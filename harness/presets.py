@@ -49,13 +49,13 @@ PRESETS = {
         scenes=DEMO,
     ),
     "study": Preset(
-        "embedded data, all classes: hours on a CPU, minutes on a GPU",
+        "embedded data, all classes: CPU hours or GPU minutes",
         Recipe(depth=18, size=96, batch=64, epochs=100, heads=Heads(256, 256, 256)),
         STUDY,
         scenes=STUDY,
     ),
     "paper": Preset(
-        "ResNet-50, 224 px, ImageNet, VOC07+12: the paper's, for GPUs",
+        "ResNet-50, 224 px, ImageNet, VOC07+12: the paper's",
         Recipe(),
         Voc0712(),
         scenes=None,

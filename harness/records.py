@@ -9,15 +9,16 @@ backbone.pth  the product (not kept in git)     detection.*      the benchmark's
 from __future__ import annotations
 
 import json
+import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import ROOT, files
+from harness import files
 
-RESULTS = ROOT / "results"
+WHERE = ("step", "epoch", "lr")  # columns of a curve that are no measurements
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class Record:
         """The folder's name."""
         return self.folder.name
 
+    def gauges(self) -> dict[str, float]:
+        """The pre-training's gauges, each the mean over its last epoch; empty where nothing was trained."""
+        points = curve(self.folder)
+        last = [point for point in points if point["epoch"] == points[-1]["epoch"]]
+        measured = {name: [point[name] for point in last if point[name] is not None] for name in (last or [{}])[0]}
+        return {name: statistics.fmean(values) for name, values in measured.items() if values and name not in WHERE}
+
 
 def read(folder: Path) -> Record:
     """One record; ValueError names the file that cannot be read."""
@@ -41,6 +49,16 @@ def read(folder: Path) -> Record:
     finished = (folder / "scores.json").exists()
     scores = read_json(folder / "scores.json") if finished else None
     return Record(folder, settings, scores, "COMPLETED" if finished else run.get("status", "RUNNING"))
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    """The points of a run's pre-training, a torn last line left out; ValueError names a curve that is none."""
+    file = folder / "curve.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+    try:
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except ValueError as error:
+        raise ValueError(f"{file}: not a readable curve ({error})") from error
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -37,6 +37,8 @@ def assign(settings: Settings, path: str, text: str) -> Settings:
     if name not in known:
         raise unknown("field", name, known) if known else UnknownName(f"no field {name!r}: there are none to set")
     current = getattr(settings, name)
+    if rest and current is None and is_dataclass(get_args(hints[name])[0]):
+        current = get_args(hints[name])[0]()  # absent so far: its fields are set on its defaults
     if rest and not is_dataclass(current):
         raise UnknownName(f"no field {path!r}: {name} has no fields of its own")
     value = assign(current, rest, text) if rest else parse(path, text, hints[name])
@@ -53,6 +55,8 @@ def parse(name: str, text: str, hint: Any) -> Any:
         return None if text.lower() == "none" else parse(name, text, get_args(hint)[0])
     if get_origin(hint) is tuple:
         return sequence(name, text, get_args(hint))
+    if is_dataclass(hint):
+        raise BadValue(f"{name}={text}: set one of its fields, {', '.join(field.name for field in fields(hint))}")
     if hint is bool:
         return choice(name, text.lower(), {"true": True, "false": False})
     return number(name, text, hint) if hint in NUMBERS else text
@@ -100,16 +104,16 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def restore(settings: Settings, described: Mapping[str, Any]) -> Settings:
-    """The settings with every field as `describe` wrote it: its inverse. Raises what `assign` does."""
+def restore(settings: Settings, described: Mapping[str, Any], path: str = "") -> Settings:
+    """The settings with every field, from a dotted path on, as `describe` wrote it: its inverse. Raises as `assign`."""
     for name, value in described.items():
-        if not isinstance(value, Mapping):
-            settings = assign(settings, name, ",".join(map(str, value)) if isinstance(value, list) else str(value))
-            continue
-        if "name" in value:
-            settings = assign(settings, name, value["name"])
-        inner = restore(getattr(settings, name), {field: its for field, its in value.items() if field != "name"})
-        settings = replace(settings, **{name: inner})  # type: ignore[type-var]
+        field = path + name
+        if isinstance(value, Mapping):
+            settings = assign(settings, field, value["name"]) if "name" in value else settings
+            settings = restore(settings, {its: one for its, one in value.items() if its != "name"}, f"{field}.")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            settings = assign(settings, field, text)
     return settings
 
 

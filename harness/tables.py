@@ -24,20 +24,40 @@ if TYPE_CHECKING:
 
 layout.MIN_PADDING = 0  # 80 columns hold the table only without it
 
-SCORES = ("AP", "AP50", "AP75")
 STYLES = {"text": "simple", "md": "pipe", "latex": "latex_booktabs"}
-FORMATS = (*STYLES, "csv", "json")
-HEADINGS = ["", "paper AP", "AP50", "AP75", "ours AP", "AP50", "AP75", "n"]
-ALIGN = ["left", *["right"] * 7]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number of a run."""
+
+    name: str  # in the record
+    heading: str
+    digits: int = 1
+    scale: float = 1.0  # shown times this, in text, md and latex
+
+
+SCORES = (Column("AP", "AP"), Column("AP50", "AP50"), Column("AP75", "AP75"))
+GAUGES = (
+    Column("collapse", "std of ẑ", 2),
+    Column("rank", "rank", 0),
+    Column("matched", "match", 0, 100),
+    Column("pairs", "pairs", 0),
+    Column("error", "error", 2),
+    Column("entropy", "entropy", 0, 100),
+    Column("usage", "usage", 0, 100),
+)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a paper."""
+    """A table of a paper, or ours on the same runs."""
 
     summary: str
     rows: dict[str, str]  # label → words of `harness run`
     controls: dict[str, str]  # the same, ours and not the paper's
+    columns: tuple[Column, ...] = SCORES
+    notes: tuple[str, ...] = ()  # what the columns mean
 
 
 TABLES = {
@@ -51,7 +71,7 @@ TABLES = {
             "location": "--strategy location",
             "location + region": "--strategy location_region",
         },
-        controls={"random": "--strategy random"},
+        controls={"random": "--strategy random", "shuffled": "--strategy shuffled"},
     ),
     "A2": Table(
         "where the overlap is read: sampling of the grid (DenseSiam)",
@@ -66,6 +86,18 @@ TABLES = {
         controls={},
     ),
 }
+TABLES["gauges"] = Table(
+    "what each correspondence does while it trains",
+    rows={**TABLES["A1"].rows, **dict([*TABLES["A2"].rows.items()][1:])},
+    controls={"shuffled": "--strategy shuffled"},
+    columns=GAUGES,
+    notes=(
+        "std of ẑ·√C and effective rank of ẑ: 1 and many if healthy, 0 and 1 if collapsed;",
+        "match: % of images with a pair; pairs: an image's; error: their mean distance in",
+        "the source, in cells; entropy and usage of the categories arg-max z: % of log C, C;",
+        "each the mean over the last epoch",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -84,9 +116,10 @@ class Row:
         """Runs that count: one for each seed."""
         return len(self.runs)
 
-    def values(self, score: str) -> list[float]:
-        """The runs' values of one score."""
-        return [run.scores[score] for run in self.runs if run.scores]
+    def values(self, column: Column) -> list[float]:
+        """The runs' values of one column: of those that have it."""
+        sources = [run.gauges() if column in GAUGES else run.scores or {} for run in self.runs]
+        return [source[column.name] for source in sources if column.name in source]
 
 
 def rows(name: str, extra: Sequence[str], records: Sequence[Record]) -> list[Row]:
@@ -95,7 +128,8 @@ def rows(name: str, extra: Sequence[str], records: Sequence[Record]) -> list[Row
     Raises ValueError where the extra words mean nothing to `location`, which is in every table.
     """
     build(words().parse_args(["--strategy", "location", *extra]))
-    table, reported = TABLES[name], read_reported(ROOT / "results" / "reported" / f"{name}.csv")
+    table, file = TABLES[name], ROOT / "results" / "reported" / f"{name}.csv"
+    reported = read_reported(file) if file.exists() else {}
     lines = {**table.rows, **table.controls}
     return [row(label, label in table.controls, line, extra, records, reported) for label, line in lines.items()]
 
@@ -126,27 +160,25 @@ def seedless(settings: dict[str, Any]) -> dict[str, Any]:
 def read_reported(file: Path) -> dict[str, dict[str, float]]:
     """Row → score → the paper's number."""
     with open(file, encoding="utf-8", newline="") as lines:
-        return {line["row"]: {score: float(line[score]) for score in SCORES} for line in csv.DictReader(lines)}
+        return {line["row"]: {one.name: float(line[one.name]) for one in SCORES} for line in csv.DictReader(lines)}
 
 
-def frame(found: Sequence[Row]) -> pandas.DataFrame:
+def frame(found: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
     """One line a row: the paper's scores, the mean and standard deviation of ours, n, the runs and the command."""
     import pandas  # half a second that only this needs
 
-    return pandas.DataFrame([line(row) for row in found])
+    return pandas.DataFrame([line(row, columns) for row in found])
 
 
-def line(row: Row) -> dict[str, Any]:
+def line(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
     """The columns of one row; what is not known is None."""
-    paper = {f"paper_{score}": row.reported.get(score) for score in SCORES}
-    ours = {score: round(statistics.mean(row.values(score)), 2) if row.n else None for score in SCORES}
-    spread = {f"{score}_std": round(statistics.stdev(row.values(score)), 2) if row.n > 1 else None for score in SCORES}
+    values = {column.name: row.values(column) for column in columns}
     return {
         "row": row.label,
         "control": row.control,
-        **paper,
-        **ours,
-        **spread,
+        **{f"paper_{one.name}": row.reported.get(one.name) for one in columns if one in SCORES},
+        **{name: round(statistics.mean(found), 4) if found else None for name, found in values.items()},
+        **{f"{name}_std": round(statistics.stdev(found), 4) if found[1:] else None for name, found in values.items()},
         "n": row.n,
         "runs": " ".join(run.id for run in row.runs),
         "command": f"harness run {row.words}",
@@ -156,35 +188,52 @@ def line(row: Row) -> dict[str, Any]:
 
 def render(name: str, found: Sequence[Row], preset: str, style: str) -> str:
     """The table as text, md, latex, csv or json."""
+    columns = TABLES[name].columns
     if style == "csv":
-        return frame(found).to_csv(index=False).rstrip()
+        return frame(found, columns).to_csv(index=False).rstrip()
     if style == "json":
-        return json.dumps([line(row) for row in found], indent=2, ensure_ascii=False)
-    notes = [f"Table {name}: {TABLES[name].summary}", *scale(preset)]
+        return json.dumps([line(row, columns) for row in found], indent=2, ensure_ascii=False)
+    notes = [f"Table {name}: {TABLES[name].summary}", *scale(preset), *TABLES[name].notes]
     below = gaps(found)
-    body = tabulate(cells(found, style), HEADINGS, tablefmt=STYLES[style], disable_numparse=True, colalign=ALIGN)
+    head = headings(columns)
+    align = ["left", *["right"] * (len(head) - 1)]
+    body = tabulate(cells(found, columns, style), head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
     if style == "latex":
         return "\n".join([*(f"% {note}" for note in notes), body, *(f"% {note}" for note in below)])
     return "\n".join([*notes, "", body, *([""] if below else []), *below])
 
 
-def cells(found: Sequence[Row], style: str) -> list[list[str] | str]:
+def headings(columns: Sequence[Column]) -> list[str]:
+    """Of the scores the paper's before ours."""
+    names = [column.heading for column in columns]
+    return [
+        "",
+        *([f"paper {names[0]}", *names[1:], f"ours {names[0]}", *names[1:]] if columns is SCORES else names),
+        "n",
+    ]
+
+
+def cells(found: Sequence[Row], columns: Sequence[Column], style: str) -> list[list[str] | str]:
     """Headings' worth of text for every row; a rule, where the style has one, sets the controls apart."""
     lines: list[list[str] | str] = []
     for row in found:
         if row.control and style == "text" and SEPARATING_LINE not in lines:
             lines.append(SEPARATING_LINE)
-        paper = [f"{row.reported[score]:.1f}" if row.reported else "" for score in SCORES]
-        lines.append([row.label, *paper, *(ours(row, score) for score in SCORES), str(row.n)])
+        paper = [f"{row.reported[one.name]:.1f}" if row.reported else "" for one in columns if one in SCORES]
+        lines.append([row.label, *paper, *(ours(row, column) for column in columns), str(row.n)])
     return lines
 
 
-def ours(row: Row, score: str) -> str:
+def ours(row: Row, column: Column) -> str:
     """Mean, and with more than one run ± the standard deviation; a dash for a gap."""
-    values = row.values(score)
+    values = [value * column.scale for value in row.values(column)]
     if not values:
         return "–"
-    return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
+    shown = f"{statistics.mean(values):.{column.digits}f}"
+    if len(values) == 1:
+        return shown
+    sign = " ± " if column in SCORES else "±"  # 80 columns hold three scores with spaces, not seven gauges
+    return f"{shown}{sign}{statistics.stdev(values):.{column.digits}f}"
 
 
 def scale(preset: str) -> list[str]:
@@ -205,5 +254,5 @@ def gaps(found: Sequence[Row]) -> list[str]:
     absent = [f"  {row.label}: {row.missing}" for row in found if row.missing]
     return [
         *(["Gaps, and the commands that fill them:", *commands] if commands else []),
-        *(["Gaps that no command fills, for this version does not have:", *absent] if absent else []),
+        *(["Gaps that no command fills:", *absent] if absent else []),
     ]

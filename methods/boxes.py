@@ -37,7 +37,7 @@ class Boxes(Protocol):
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows that slide over a view and lie wholly in the other (ReSim)."""
+    """Windows sliding over a view that lie in the other (ReSim)."""
 
     level: Literal["c4", "c3", "both"] = "c4"  # c4: 6 × 6 windows of 48 every 32; c3: 8 × 8 of 32 every 24
     lattice: Literal["both", "first"] = "both"  # [R] both views', as the source stands; the first's, as it is mirrored
@@ -62,10 +62,10 @@ class Windows:
 
 
 def windows(side: int, stride: int, like: Tensor) -> Tensor:
-    """The boxes [N, 4] of a sliding window in the unit square, y outer and x inner."""
+    """The boxes [N, 4] of a sliding window in the unit square, y outer and x inner; none reaches the far edges."""
     import torch
 
-    starts = torch.arange(0, SIDE - side + 1, stride, device=like.device, dtype=like.dtype)
+    starts = torch.arange(0, SIDE - side, stride, device=like.device, dtype=like.dtype)
     y, x = torch.meshgrid(starts, starts, indexing="ij")
     return torch.stack([x, y, x + side, y + side], dim=-1).reshape(-1, 4) / SIDE
 
@@ -94,7 +94,7 @@ def carry(boxes: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Scrl:
-    """Random boxes of the overlap that overlap each other little (SCRL)."""
+    """Random boxes of the overlap, apart from each other (SCRL)."""
 
     count: int = 10  # boxes an image
     min_side: int = 32  # 224ths of the side of the view that shows the overlap smaller

@@ -27,7 +27,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Regular:
-    """side × side points on a regular grid (DenseSiam, Table A2)."""
+    """side × side points on a regular grid (Table A2)."""
 
     side: int = 7  # points along each axis
     corners: bool = False  # [R] True: the outer points lie on the overlap's edges, not in the cells' centres
@@ -48,7 +48,7 @@ class Regular:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Independent uniform points (DenseSiam, Table A2: k = 1, β = 0)."""
+    """Independent uniform points (Table A2: k = 1, β = 0)."""
 
     points: int = 49
 
@@ -63,7 +63,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Biased:
-    """Points drawn to where the views are dissimilar (DenseSiam, Table A2; PointRend, CVPR 2020, Section 3.1)."""
+    """More points where the views differ (Table A2; PointRend)."""
 
     points: int = 49
     k: float = 3.0  # times as many candidates as points

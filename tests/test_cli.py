@@ -127,14 +127,14 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("run", "--strategy is missing: choose from location, random, simsiam"),
+        ("run", "--strategy is missing: choose from candidate_regions, feature_similarity, location"),
         ("run --strategy locaton", "no strategy 'locaton': did you mean 'location'?"),
         ("run --strategy no.such.module", "finds no module 'no'"),
         ("run --strategy location --preset tiny", "choose from demo, study, paper"),
         ("run --strategy location --set epoch=3", "did you mean 'epochs'?"),
         ("run --strategy location --set epochs", "FIELD=VALUE was expected"),
         ("run --strategy location --set epochs=-1", "epochs=-1: must be at least 0"),
-        ("run --strategy location --set match.sampler=biassed", "choose from regular"),
+        ("run --strategy location --set match.sampler=biassed", "choose from regular, uniform, biased"),
         ("run --strategy location --set benchmark.iteration=3", "did you mean 'iterations'?"),
         ("run --strategy location --set benchmark.depth=50", "the backbone has depth 18"),
         ("run --strategy location --seed -1", "--seed -1: must be at least 0"),
@@ -146,7 +146,13 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str])
         ("run --strategy location --benchmark voc-folder --benchmark-data /no/such", "no such folder"),
         ("run --strategy location --data /no/such", "/no/such: no such folder"),
         ("run --strategy location --preset paper", "needs a VOCdevkit folder: --benchmark-data DIR"),
-        ("table A3", "no table 'A3': choose from A1, A2"),
+        ("table A3", "no table 'A3': choose from A1, A2, gauges"),
+        ("reproduce A1 A3", "no table 'A3': choose from A1, A2, gauges"),
+        ("run --strategy candidate_regions --set match.boxes=sclr", "boxes=sclr: choose from resim, scrl"),
+        ("run --strategy candidate_regions --set match.boxes.level=c5", "choose from c4, c3, both"),
+        ("run --strategy feature_similarity --set match.scope=half", "scope=half: choose from full, intersection"),
+        ("run --strategy location --set match.sampler=biased --set match.sampler.k=0", "k=0.0: must be at least 1"),
+        ("run --strategy location_region --set match.region.tau=0", "match.region.tau=0.0: must be above 0"),
         ("table A1 --format pdf", "invalid choice: 'pdf'"),
         ("show nothing", "no run 'nothing'"),
         ("data scenes --images 0 --out x", "at least 1"),
@@ -159,7 +165,9 @@ def test_bad_words_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = line.split()
-    assert says in refused(capsys, *words, *(["--results", "new"] if words[0] in ("run", "table", "show") else []))
+    assert says in refused(
+        capsys, *words, *(["--results", "new"] if words[0] in ("run", "table", "show", "reproduce") else [])
+    )
     assert not list(tmp_path.iterdir())
 
 

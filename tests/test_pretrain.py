@@ -149,5 +149,5 @@ def test_the_curve_says_what_the_loss_was(tmp_path: Path, files: list[Path]) -> 
     train(tmp_path / "run", files)
     points = [json.loads(line) for line in (tmp_path / "run" / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(point["step"], point["epoch"]) for point in points] == [(1, 0), (2, 0), (3, 1), (4, 1)]
-    assert all(point["loss"] > 0 and point["collapse"] > 0 for point in points)
+    assert all(point["loss"] > 0 and point["collapse"] > 0 and point["error"] >= 0 for point in points)
     assert points[0]["lr"] > points[-1]["lr"]

@@ -17,7 +17,9 @@ SMALL = ["--dry-run", "--set", "depth=18", "--set", "size=32", "--set", "benchma
 
 
 def test_the_readme_has_commands() -> None:
-    assert {command.split()[1] for command in COMMANDS} == {"run", "table", "show", "data", "doctor", "speed"}
+    assert {command.split()[1] for command in COMMANDS} == {
+        "run", "reproduce", "table", "plot", "figure", "show", "data", "doctor", "speed",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

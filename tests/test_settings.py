@@ -7,10 +7,13 @@ import pytest
 from benchmarks.scenes import Scenes
 from harness.plugins import UnknownName
 from harness.settings import BadValue, assign, describe, restore
+from methods.boxes import Windows
 from methods.recipe import Heads, Recipe
 from methods.sampling import Regular
 from methods.similarity import cosine
+from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.location import Location
+from methods.strategies.location_region import LocationRegion
 from methods.strategies.random import Random
 
 
@@ -70,8 +73,28 @@ def test_every_field_is_recorded() -> None:
 
 def test_a_description_gives_its_settings_back() -> None:
     biased = assign(assign(Location(), "sampler", "biased"), "sampler.beta", "0.25")
-    for settings, default in ((biased, Location()), (assign(Scenes(), "layout.objects", "1,3"), Scenes())):
+    absent = assign(LocationRegion(), "region.heads.hidden", "64")
+    objects = assign(Scenes(), "layout.objects", "1,3")
+    for settings, default in ((biased, Location()), (absent, LocationRegion()), (objects, Scenes())):
         assert settings != default
         assert restore(default, describe(settings)) == settings
     with pytest.raises(UnknownName, match="no field 'samplers'"):
         restore(Location(), {"samplers": 1})
+
+
+def test_fields_of_what_is_absent_are_set_on_its_defaults() -> None:
+    changed = assign(LocationRegion(), "region.heads.hidden", "64")
+    assert changed.region.heads == Heads(hidden=64)
+    assert assign(changed, "region.heads", "none").region.heads is None
+    with pytest.raises(BadValue, match=r"heads=64: set one of its fields, hidden, out, predictor"):
+        assign(LocationRegion(), "region.heads", "64")
+
+
+def test_a_field_of_words_takes_one_of_them() -> None:
+    changed = assign(CandidateRegions(), "boxes", "scrl")
+    assert describe(assign(changed, "boxes.count", "3"))["boxes"] == {
+        "name": "scrl", "count": 3, "min_side": 32, "iou": 0.5, "tries": 50,
+    }  # fmt: skip
+    assert assign(CandidateRegions(), "boxes.level", "c3").boxes == Windows("c3")
+    with pytest.raises(BadValue, match="pool=max: choose from prroi, roialign"):
+        assign(CandidateRegions(), "pool", "max")

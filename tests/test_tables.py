@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness import records, tables
-from harness.experiment import build, words
+from harness import files, records, tables
+from harness import reproduce as module
+from harness.experiment import Experiment, build, words
+from harness.pretrain import Machine
+from harness.reproduce import plan, reproduce
 
 
 def settings(line: str) -> dict[str, Any]:
@@ -31,14 +34,13 @@ def test_an_empty_checkout_s_table_is_the_to_do_list() -> None:
     text = tables.render("A1", list(lines([]).values()), "demo", "text")
     assert "harness run --strategy location\n" in text
     assert "54.9" in text
-    assert "feature similarity: no strategy 'feature_similarity'" in text
     assert "NOT comparable" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_run_of_the_row_s_settings_counts() -> None:
     row = lines([record("--strategy location", 10), record("--strategy location --seed 1", 12)])["location"]
-    assert (row.n, row.values("AP")) == (2, [10, 12])
+    assert (row.n, row.values(tables.SCORES[0])) == (2, [10, 12])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_an_unfinished_run_does_not_count() -> None:
 def test_words_for_the_whole_table_choose_other_runs() -> None:
     found = [record("--strategy location --set epochs=3", 10), record("--strategy location", 20)]
     row = lines(found, ["--set", "epochs=3"])["location"]
-    assert row.values("AP") == [10]
+    assert row.values(tables.SCORES[0]) == [10]
     assert "--set epochs=3" in row.words
     with pytest.raises(ValueError, match="no field 'epoch'"):
         lines(found, ["--set", "epoch=3"])
@@ -72,8 +74,8 @@ def test_the_first_row_of_a2_is_a1_s_location() -> None:
 def test_every_row_of_the_paper_has_its_numbers() -> None:
     for name, table in tables.TABLES.items():
         for row in tables.rows(name, (), []):
-            assert bool(row.reported) != row.control
-        assert len(table.rows) == {"A1": 6, "A2": 4}[name]
+            assert bool(row.reported) == (name != "gauges" and not row.control)
+        assert len(table.rows) == {"A1": 6, "A2": 4, "gauges": 9}[name]
 
 
 def test_mean_spread_and_n_in_every_format() -> None:
@@ -82,6 +84,62 @@ def test_mean_spread_and_n_in_every_format() -> None:
     assert "| location" in tables.render("A1", found, "demo", "md")
     assert r"\toprule" in tables.render("A1", found, "demo", "latex")
     entry = next(row for row in json.loads(tables.render("A1", found, "demo", "json")) if row["row"] == "location")
-    assert (entry["AP"], entry["AP_std"], entry["n"], entry["paper_AP"]) == (11.0, 1.41, 2, 54.9)
+    assert (entry["AP"], entry["AP_std"], entry["n"], entry["paper_AP"]) == (11.0, 1.4142, 2, 54.9)
     cells = {row["row"]: row for row in csv.DictReader(io.StringIO(tables.render("A1", found, "demo", "csv")))}
-    assert (cells["location"]["AP"], cells["simsiam" if "simsiam" in cells else "SimSiam"]["AP"]) == ("11.0", "")
+    assert (cells["location"]["AP"], cells["SimSiam"]["AP"]) == ("11.0", "")
+
+
+def test_a_row_that_the_words_mean_nothing_to_says_so() -> None:
+    found = lines([], ["--set", "match.min_overlap=5"])
+    assert (found["location"].missing, found["shuffled"].missing) == (None, None)
+    assert str(found["SimSiam"].missing).startswith("no field 'min_overlap'")
+    assert "SimSiam: no field 'min_overlap'" in tables.render("A1", list(found.values()), "demo", "text")
+
+
+def test_both_tables_hold_nine_experiments_and_two_controls() -> None:
+    experiments = plan(["A1", "A2", "gauges"], ["--set", "epochs=3"], 4)
+    assert len({one.run_id for one in experiments.values()}) == len(experiments) == 11
+    assert all(one.seed == 4 and one.recipe.epochs == 3 for one in experiments.values())
+    assert len({one.strategy_name for one in experiments.values()}) == 8
+
+
+def test_reproduce_runs_what_is_missing_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    def fake(one: Experiment, *rest: object) -> records.Record:
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(one.run_id)
+        folder = tmp_path / "runs" / one.run_id
+        folder.mkdir(parents=True)
+        for name, content in (("config", one.settings), ("run", {}), ("scores", {"AP": 1.0})):
+            files.write_json(folder / f"{name}.json", content)
+        return records.read(folder)
+
+    monkeypatch.setattr(module, "run", fake)
+    experiments = plan(["A2"], [], 0)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(experiments, Machine(), tmp_path, tmp_path)
+    assert "4 experiments, 0 of them run already" in capsys.readouterr().out
+    ran.remove(ran[0])
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(experiments, Machine(), tmp_path, tmp_path)
+    told = capsys.readouterr().out
+    assert "4 experiments, 2 of them run already" in told
+    assert "[3/4] harness run --strategy location --set match.sampler=biased" in told
+    assert "AP 1.00" in told
+    assert len(ran) == len(set(ran)) == 2
+
+
+def test_the_gauges_are_the_means_of_the_last_epoch(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    points = [{"step": step, "epoch": step // 2, "lr": 1, "error": step, "pairs": None} for step in range(4)]
+    text = "".join(json.dumps(point) + "\n" for point in points) + '{"torn": '
+    (tmp_path / "r" / "curve.jsonl").write_text(text, encoding="utf-8")
+    run = record("--strategy location", 10, str(tmp_path / "r"))
+    assert run.gauges() == {"error": 2.5}
+    row = next(row for row in tables.rows("gauges", (), [run]) if row.label == "location")
+    assert (row.n, row.values(tables.GAUGES[4]), row.values(tables.GAUGES[3])) == (1, [2.5], [])
+    assert "2.50" in tables.render("gauges", [row], "demo", "text")

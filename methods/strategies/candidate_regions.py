@@ -1,4 +1,4 @@
-"""Boxes of the overlap agree: sliding windows (ReSim, ICCV 2021) or random boxes (SCRL, CVPR 2021)."""
+"""Boxes of the overlap agree (ReSim, ICCV 2021; SCRL, 2021)."""
 
 from __future__ import annotations
 

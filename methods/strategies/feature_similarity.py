@@ -1,4 +1,4 @@
-"""Each cell agrees with the cell of the other view that looks most like it (DenseCL, CVPR 2021, Sec. 3.3)."""
+"""Cells that look most alike agree (DenseCL, CVPR 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells at the same place agree, on a grid (DenseSiam, Table A1)."""
+"""Cells at the same place agree, on a grid (DenseSiam)."""
 
 from __future__ import annotations
 

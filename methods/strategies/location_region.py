@@ -1,4 +1,4 @@
-"""Cells at the same place agree, and so do the soft regions that they form (DenseSiam, Table A1)."""
+"""As location, and soft regions agree too (DenseSiam)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells agree that lie closer in the source than a share of a cell's diagonal (PixPro, CVPR 2021, Sec. 3.1)."""
+"""Cells that lie close together agree (PixPro, CVPR 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A control: no pre-training, only the seed's random backbone."""
+"""A control: no pre-training, the seed's random backbone."""
 
 from __future__ import annotations
 

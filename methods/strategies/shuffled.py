@@ -1,4 +1,4 @@
-"""A control: `location` with its points paired at random within the image; it must fall."""
+"""A control: location with points paired at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole views agree: global pooling (SimSiam, CVPR 2021, Sec. 3)."""
+"""Whole views agree: global pooling (SimSiam, CVPR 2021)."""
 
 from __future__ import annotations
 
