@@ -16,6 +16,8 @@ from harness.experiment import base_words, build, extra_words, finished, run, se
 from harness.presets import PRESETS
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from harness.pretrain import Machine
     from harness.tables import Row
 
@@ -96,9 +98,29 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", metavar="N", type=int, default=0, help="of the scenes (0)")
     made.add_argument("--out", metavar="DIR", required=True, help="a folder that does not exist yet, or is empty")
     made.add_argument("--sheet", metavar="FILE", type=Path, help="also draw eight scenes with their boxes, as a PNG")
+    figure_words(verb("figure", figure_verb, "draw Fig. A1, or what the strategies link", "figure matches"))
     verb("doctor", doctor_verb, "say what is installed, what works and how to mend what does not", "doctor")
     verb("speed", speed_verb, "time a pre-training step against the naked backbone", "speed", machine_words())
     return top
+
+
+def figure_words(made: argparse.ArgumentParser) -> None:
+    """The figures, each with its words."""
+    kinds = made.add_subparsers(metavar="FIGURE", required=True)
+    shared = results_words()
+    shared.add_argument("--size", metavar="PX", type=int, default=224, help="pixels a side of a view (224)")
+    shared.add_argument("--out", metavar="STEM", type=Path, help="writes STEM.png and STEM.pdf (in results/plots)")
+    kind = kinds.add_parser("A1", parents=[shared], help="a run's pseudo categories in two views of its images")
+    kind.set_defaults(draw=draw_categories, stem="A1-categories")
+    kind.add_argument("--run", metavar="RUN", required=True, help="a run whose weights are here")
+    kind.add_argument("--images", metavar="N", type=int, default=6, help="images of the run's (6)")
+    kind = kinds.add_parser("matches", parents=[shared], help="what each strategy links in two views of an image")
+    kind.set_defaults(draw=draw_matches, stem="matches")
+    kind.add_argument("--run", metavar="RUN", help="gives the recipe and the weights (the demo's, random)")
+    kind.add_argument("--strategy", metavar="NAME", help="one strategy (all that train)")
+    kind.add_argument("--image", metavar="FILE", type=Path, help="an image (an embedded scene)")
+    kind.add_argument("--seed", metavar="N", type=int, default=0, help="of the views and of random weights (0)")
+    kind.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="of the recipe, or match.FIELD")
 
 
 def machine_words() -> argparse.ArgumentParser:
@@ -235,6 +257,29 @@ def data_verb(given: argparse.Namespace) -> None:
     if given.sheet:
         sheet.write(given.sheet, layout, given.seed)
     print(f"{sum(counts.values())} scenes in {given.out}: try --benchmark voc-folder --benchmark-data {given.out}")
+
+
+def figure_verb(given: argparse.Namespace) -> None:
+    """Draw a figure and name its files."""
+    from harness.figures import write
+
+    for file in write(given.draw(given), given.out or given.results / "plots" / given.stem):
+        print(f"figure: {shown(file)}")
+
+
+def draw_categories(given: argparse.Namespace) -> Figure:
+    """Fig. A1."""
+    from harness.figures import categories
+
+    return categories(records.find(given.results, given.run), CACHE, given.images, given.size)
+
+
+def draw_matches(given: argparse.Namespace) -> Figure:
+    """What the strategies link."""
+    from harness.figures import matches
+
+    record = records.find(given.results, given.run) if given.run is not None else None
+    return matches(given.strategy, record, given.image, given.seed, given.size, given.set)
 
 
 def doctor_verb(given: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.scenes import Scenes
 from harness import files, plugins, provenance, records
 from harness.presets import PRESETS, Preset
-from harness.settings import assign, describe
+from harness.settings import assign, describe, restore
 from methods.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -123,6 +123,32 @@ def build(given: argparse.Namespace) -> Experiment:
         benchmark_data=given.benchmark_data,
         seed=given.seed,
     )
+
+
+def rebuild(settings: dict[str, Any]) -> Experiment:
+    """The experiment that a record's settings describe; ValueError where this version knows none such."""
+    try:
+        judged = dict(settings["benchmark"])
+        benchmark = restore(plugins.benchmark(judged.pop("name"))(), judged)
+        scenes = embedded_as(settings["data"], benchmark)
+        return Experiment(
+            strategy_name=settings["strategy"],
+            strategy=restore(plugins.strategy(settings["strategy"])(), settings["match"]),
+            recipe=restore(Recipe(), settings["recipe"]),
+            benchmark=benchmark,
+            scenes=scenes,
+            data=None if scenes else settings["data"],
+            benchmark_data=settings["benchmark_data"],
+            seed=settings["seed"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the record's settings are not a run's ({type(error).__name__}: {error})") from error
+
+
+def embedded_as(data: str, benchmark: Any) -> Scenes | None:
+    """The scenes that a record's data names: the benchmark's own or a preset's; None for a folder."""
+    known = [benchmark, *(preset.scenes for preset in PRESETS.values())]
+    return next((one for one in known if isinstance(one, Scenes) and data == f"scenes-{one.fingerprint}"), None)
 
 
 def split_change(text: str) -> tuple[str, str, str]:

@@ -104,6 +104,19 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def restore(settings: Settings, described: Mapping[str, Any], path: str = "") -> Settings:
+    """The settings with every field, from a dotted path on, as `describe` wrote it: its inverse. Raises as `assign`."""
+    for name, value in described.items():
+        field = path + name
+        if isinstance(value, Mapping):
+            settings = assign(settings, field, value["name"]) if "name" in value else settings
+            settings = restore(settings, {its: one for its, one in value.items() if its != "name"}, f"{field}.")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            settings = assign(settings, field, text)
+    return settings
+
+
 def name_of(chosen: Any) -> str:
     """The name under which a function or class is chosen."""
     return next(name for choices in CHOICES.values() for name, found in choices.items() if found is chosen)

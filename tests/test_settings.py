@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.scenes import Scenes
 from harness.plugins import UnknownName
-from harness.settings import BadValue, assign, describe
+from harness.settings import BadValue, assign, describe, restore
 from methods.boxes import Windows
 from methods.recipe import Heads, Recipe
 from methods.sampling import Regular
@@ -69,6 +69,17 @@ def test_every_field_is_recorded() -> None:
         b: tuple[int, ...] = (1, 2)
 
     assert describe(Some()) == {"a": 1, "b": [1, 2]}
+
+
+def test_a_description_gives_its_settings_back() -> None:
+    biased = assign(assign(Location(), "sampler", "biased"), "sampler.beta", "0.25")
+    absent = assign(LocationRegion(), "region.heads.hidden", "64")
+    objects = assign(Scenes(), "layout.objects", "1,3")
+    for settings, default in ((biased, Location()), (absent, LocationRegion()), (objects, Scenes())):
+        assert settings != default
+        assert restore(default, describe(settings)) == settings
+    with pytest.raises(UnknownName, match="no field 'samplers'"):
+        restore(Location(), {"samplers": 1})
 
 
 def test_fields_of_what_is_absent_are_set_on_its_defaults() -> None:

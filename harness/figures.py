@@ -1,0 +1,497 @@
+"""Figures: the paper's Fig. A1, pseudo categories of two views of an image, and what each strategy links in two views.
+
+Unit coordinates lie in a view as it is seen, x to the right and y down, whether it is mirrored or not.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.style import context
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.scenes.compose import compose
+from benchmarks.scenes.layout import Layout
+from harness import plugins, records
+from harness.experiment import Experiment, change, folder_of, list_images, rebuild, split_change
+from harness.gauges import match_error, places
+from harness.plots import save
+from harness.presets import PRESETS
+from harness.tables import TABLES
+from methods import geometry
+from methods.boxes import Pairs, overlaps, place
+from methods.chance import Stream
+from methods.pixsim import Loss, PixSim
+from methods.recipe import Recipe, require
+from methods.strategies.candidate_regions import CandidateRegions
+from methods.strategies.simsiam import SimSiam
+from methods.views import View, mix, normalise, read, view
+
+STYLE = {"font.family": "DejaVu Sans", "font.size": 7, "axes.linewidth": 1.2, "pdf.fonttype": 42, "savefig.dpi": 200}
+WIDTH = 7.0  # inches, a page's two columns
+FIRST, SECOND = "#0072b2", "#e69f00"  # the frames of the two views (Okabe and Ito's blue and orange)
+COLOURS = ("#56b4e9", "#d55e00", "#009e73", "#f0e442", "#cc79a7", "#000000")  # of boxes, theirs too
+HALO = (withStroke(linewidth=1.5, foreground="white"),)  # of letters on a picture
+GAP = 0.12  # between two views, in sides of a view
+COLUMNS = 3  # pairs of views in a row of Fig. A1
+OPACITY = 0.6  # of a category over its view
+FADED = 0.6  # of a view under what is linked
+LINES, BOXES = 60, len(COLOURS)  # drawn at most in a panel
+IOU = 0.25, 0.6  # of the views that a figure looks for
+TRIES = 300  # pairs of views that it looks at
+SMALLEST = 32  # pixels a side of a view: the encoder's stride
+SCENE = Layout(size=320), 0, "trainval", 3  # the embedded image of which `matches` shows two views
+
+Pixels = NDArray[np.float64]
+
+
+class Links(NamedTuple):
+    """The n pairs of sites that a correspondence of one image links, or those of them that are drawn."""
+
+    first: Tensor  # [n, 2] where the first view is read, in unit coordinates
+    second: Tensor  # [n, 2] likewise
+    weight: Tensor  # [n] > 0, 1 for the strongest
+    sites: Tensor  # [n, 2] the rows of Q and of K
+
+
+class Weights(NamedTuple):
+    """Files of trained weights, None for the seed's random ones."""
+
+    backbone: Path | None = None
+    heads: Path | None = None
+
+
+# Two views
+
+
+def find_views(source: Image.Image, recipe: Recipe, seed: int, index: int, mirrored: bool) -> tuple[View, View]:
+    """The first views of image `index`, epoch by epoch, that overlap by IOU, one alone mirrored if asked and possible.
+
+    Else the first that come nearest to that; ValueError where none overlap. Images [1, 3, S, S] are uint8.
+    """
+    best, most = None, 0
+    for epoch in range(TRIES):
+        drawn = draw_views(source, recipe, mix(seed, epoch, index))
+        if (fit := fitness(*drawn, mirrored and 0 < recipe.flip < 1)) > most:
+            best, most = drawn, fit
+        if most == 3:
+            break
+    if best is None:
+        raise ValueError(f"of {TRIES} pairs of views none overlaps: raise crop={recipe.crop}")
+    return best
+
+
+def draw_views(source: Image.Image, recipe: Recipe, seed: int) -> tuple[View, View]:
+    """The two views that the pre-training's data set makes from a seed, as batches of one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        pair = view(source, recipe, seed), view(source, recipe, seed)
+    one, other = (View(*(part[None] for part in single)) for single in pair)
+    return one, other
+
+
+def fitness(one: View, other: View, mirrored: bool) -> int:
+    """0 without an overlap, 1 with one, 2 with one that is neither small nor large, 3 if also mirrored as asked."""
+    shared = float(overlaps(*(geometry.overlap(each.box, each.box)[:, None] for each in (one, other))))
+    if shared <= 0 or not IOU[0] <= shared <= IOU[1]:
+        return int(shared > 0)
+    return 2 + int(not mirrored or is_mirrored(one) != is_mirrored(other))
+
+
+def is_mirrored(seen: View) -> bool:
+    """Whether the view's left is its source's right."""
+    return bool(seen.box[0, 0] > seen.box[0, 2])
+
+
+def shared_in(seen: View, other: View) -> tuple[float, float, float, float]:
+    """The overlap with the other view, x0, y0, x1, y1 in a view's unit coordinates."""
+    x0, y0, x1, y1 = place(geometry.overlap(seen.box, other.box)[:, None], seen.box)[0, 0].tolist()
+    return x0, y0, x1, y1
+
+
+def display(recipe: Recipe, size: int) -> Recipe:
+    """The recipe with views of another size and their own colours."""
+    require("--size", size, size >= SMALLEST, f"at least {SMALLEST}")
+    return replace(recipe, size=size, jitter=0.0, grey=0.0, blur=0.0)
+
+
+# Models
+
+
+def load(strategy: Any, recipe: Recipe, seed: int, weights: Weights) -> PixSim:
+    """The model that a pre-training begins with, trained weights in the place of random ones, in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = PixSim(strategy, recipe)
+    for part, file in zip((model.encoder, model.branch.head), weights, strict=True):
+        if file is not None:
+            fill(part, file)
+    return model.eval()
+
+
+def fill(part: torch.nn.Module, file: Path) -> None:
+    """Load a state dict; ValueError in one line where it is none or does not fit."""
+    try:
+        part.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
+    except (RuntimeError, EOFError, UnpicklingError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: not the weights of these settings ({str(error).splitlines()[0]})") from error
+
+
+def weights_of(record: records.Record, *names: str) -> tuple[Path, ...]:
+    """The run's files of these names; ValueError says which one is missing and what makes it."""
+    found = tuple(record.folder / name for name in names)
+    for file in found:
+        if not file.exists():
+            raise ValueError(
+                f"run {record.id} has no {file.name} here, since weights are not kept in git: make it with"
+                f" `{command_of(record)} --results weights`, then give this command --results weights"
+            )
+    return found
+
+
+def command_of(record: records.Record) -> str:
+    """The command that makes the run, as its record has it."""
+    file = record.folder / "provenance.json"
+    line = records.read_json(file).get("command", []) if file.exists() else []
+    wanted = ["harness", "run", "--strategy", record.settings["strategy"], "--seed", str(record.settings["seed"])]
+    return shlex.join(line if line[:2] == ["harness", "run"] else wanted)
+
+
+# Figure A1
+
+
+@context(STYLE, after_reset=True)
+def categories(record: records.Record, cache: Path, images: int, size: int) -> Figure:
+    """Fig. A1 (METHODS 7.3): in two views of each of so many of a run's images, the arg-max channel of z by colour."""
+    experiment = rebuild(record.settings)
+    recipe = display(experiment.recipe, size)
+    weights = Weights(*weights_of(record, "backbone.pth", "heads.pth"))
+    pairs = views_of(experiment, recipe, cache, images)
+    model = load(experiment.strategy, recipe, experiment.seed, weights)
+    maps = [(channels(model, one), channels(model, other)) for one, other in pairs]
+    count, used = model.branch.head.predictor[-1].out_features, len(np.unique(maps))
+    note = f"Run {record.id}: the largest of the {count} channels of z at each place, {used} of them seen here; "
+    return category_sheet(pairs, maps, note + views_told(model, pairs[0][0]))
+
+
+def views_of(experiment: Experiment, recipe: Recipe, cache: Path, images: int) -> list[tuple[View, View]]:
+    """Two views of each of so many images, evenly spread over those that the experiment pre-trains on."""
+    folder = experiment.scenes.folder(cache) if experiment.scenes else folder_of(str(experiment.data))
+    listed = list_images(folder)
+    require("--images", images, 1 <= images <= len(listed), f"between 1 and {len(listed)}, as many as the run has")
+    chosen = [number * len(listed) // images for number in range(images)]
+    return [find_views(read(listed[index]), recipe, experiment.seed, index, mirrored=False) for index in chosen]
+
+
+@torch.no_grad()
+def channels(model: PixSim, seen: View) -> NDArray[np.int64]:
+    """The channel [S, S] of which z, computed at every cell of a view and enlarged bilinearly, is the largest."""
+    looked = model.look(normalise(seen, torch.device("cpu")))
+    logits = model.branch.head(looked.cells).z.mT.unflatten(2, looked.shape)
+    side = seen.image.shape[-1]
+    enlarged = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
+    found: NDArray[np.int64] = enlarged.argmax(dim=1)[0].numpy()
+    return found
+
+
+def palette(count: int) -> Pixels:
+    """Colours [count, 3] of the channels 0 … count − 1; a channel has its colour whatever the count.
+
+    Hue, lightness and saturation follow Roberts's R3 sequence (2018), which keeps the points of any beginning apart.
+    """
+    ratio = 1.2207440846057596  # the root of x⁴ = x + 1
+    steps = np.arange(1, count + 1)[:, None] / ratio ** np.arange(1, 4) % 1
+    return np.array([colorsys.hls_to_rgb(hue, 0.35 + 0.4 * light, 0.6 + 0.4 * full) for hue, light, full in steps])
+
+
+def category_sheet(
+    pairs: Sequence[tuple[View, View]], maps: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], note: str
+) -> Figure:
+    """The pairs of views in rows, each above the same two under their categories."""
+    columns = min(COLUMNS, len(pairs))
+    rows = -(-len(pairs) // columns)
+    height = rows * (WIDTH / COLUMNS - 0.02) + 0.2
+    figure = Figure(figsize=(columns * WIDTH / COLUMNS, height))
+    figure.subplots_adjust(0.01, 0.22 / height, 0.99, 1 - 0.02 / height, hspace=0.04, wspace=0.06)
+    for number, (pair, labels) in enumerate(zip(pairs, maps, strict=True), start=1):
+        ax = figure.add_subplot(rows, columns, number)
+        show_views(ax, pair, [pixels(seen) for seen in pair])
+        show_views(ax, pair, [blend(*both) for both in zip(pair, labels, strict=True)], top=1 + GAP / 2)
+        bare(ax, height=2 + GAP / 2)
+    figure.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=6, color="0.3")
+    return figure
+
+
+def blend(seen: View, labels: NDArray[np.int64]) -> Pixels:
+    """A view's grey levels [S, S, 3] under the colours of its labels [S, S], which so keep their hue everywhere."""
+    grey = pixels(seen).mean(axis=2, keepdims=True)
+    mixed: Pixels = OPACITY * palette(int(labels.max()) + 1)[labels] + (1 - OPACITY) * grey
+    return mixed
+
+
+def pixels(seen: View) -> Pixels:
+    """A uint8 view as it is drawn: [S, S, 3] from 0 to 1."""
+    shown: Pixels = seen.image[0].permute(1, 2, 0).numpy() / 255
+    return shown
+
+
+# Drawing
+
+
+def show_views(ax: Axes, pair: tuple[View, View], drawn: Sequence[Pixels], top: float = 0.0) -> Axes:
+    """Both views side by side in axes whose unit is a view's side, each framed and with the overlap in dashes."""
+    for number, (seen, other) in enumerate((pair, pair[::-1])):
+        left = number * (1 + GAP)
+        ax.imshow(drawn[number], extent=(left, left + 1, top + 1, top), interpolation="nearest")
+        outline(ax, (-0.013, -0.013, 1.013, 1.013), (left, top), color=(FIRST, SECOND)[number], linewidth=1.4)
+        shared = shared_in(seen, other)
+        if shared[2] > shared[0] and shared[3] > shared[1]:
+            outline(ax, shared, (left, top), color="white", linewidth=1.6)
+            outline(ax, shared, (left, top), color="black", linewidth=0.9, linestyle=(0, (3, 2)))
+    return bare(ax)
+
+
+def outline(ax: Axes, box: Sequence[float], at: tuple[float, float], **style: Any) -> None:
+    """A frame x0, y0, x1, y1 in the unit coordinates of what begins at a place of the axes."""
+    x0, y0, x1, y1 = box
+    ax.add_patch(Rectangle((at[0] + x0, at[1] + y0), x1 - x0, y1 - y0, fill=False, **style))
+
+
+def cased(ax: Axes, box: Sequence[float], at: tuple[float, float], colour: str) -> None:
+    """An outline that is seen on any ground."""
+    outline(ax, box, at, color="white", linewidth=2.4)
+    outline(ax, box, at, color=colour, linewidth=1.4)
+
+
+def bare(ax: Axes, height: float = 1.0) -> Axes:
+    """Axes without an axis that hold two views side by side."""
+    ax.set(xlim=(-0.03, 2.03 + GAP), ylim=(height + 0.03, -0.03), aspect="equal")
+    ax.set_axis_off()
+    return ax
+
+
+# What the strategies link
+
+
+@context(STYLE, after_reset=True)
+def matches(
+    strategy: str | None,
+    record: records.Record | None,
+    image: Path | None,
+    seed: int,
+    size: int,
+    changes: Sequence[str],
+) -> Figure:
+    """What one strategy, or each that trains, links in two views of one image, one of them mirrored if the recipe may.
+
+    The recipe and the weights are the record's run's, else the demo's and the seed's random ones.
+    """
+    require("--seed", seed, seed >= 0, "at least 0")
+    split = [split_change(one) for one in changes]
+    recipe = rebuild(record.settings).recipe if record else PRESETS["demo"].recipe
+    recipe = change(display(recipe, size), "recipe", split)
+    chosen = choose_strategies(strategy, split)
+    if record:
+        weights_of(record, "backbone.pth")
+    source = read(image) if image else Image.fromarray(compose(*SCENE).image)
+    pair = find_views(source, recipe, seed, 0, mirrored=True)
+    models = {name: load(one, recipe, seed, known_weights(record, one)) for name, one in chosen.items()}
+    linked = {name: (chosen[name], link(model, pair)) for name, model in models.items()}
+    origin = f"the weights of run {record.id}" if record else f"random weights of seed {seed}"
+    told = views_told(next(iter(models.values())), pair[0])
+    note = f"ResNet-{recipe.depth}, {origin}; {told}; image: {image.name if image else 'an embedded scene'}"
+    return match_sheet(source, pair, linked, note)
+
+
+def known_weights(record: records.Record | None, strategy: Any) -> Weights:
+    """The run's backbone, and its heads too where it trained this very strategy."""
+    if record is None:
+        return Weights()
+    heads = record.folder / "heads.pth"
+    trained = heads.exists() and rebuild(record.settings).strategy == strategy
+    return Weights(record.folder / "backbone.pth", heads if trained else None)
+
+
+def views_told(model: PixSim, seen: View) -> str:
+    """What a figure's note says of its views."""
+    height, width = model.look(normalise(seen, torch.device("cpu"))).shape
+    return f"{seen.image.shape[-1]} px views, {height} × {width} cells; dashed: the overlap"
+
+
+def choose_strategies(name: str | None, changes: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    """The named strategy, or all that train, Table A1's in its order first; ValueError for one that links nothing."""
+    if name is not None:
+        found = change(plugins.strategy(name)(), "match", changes)
+        if not found.trains:
+            raise ValueError(f"--strategy {name}: it links nothing, so there is nothing to draw")
+        return {name: found}
+    if any(part == "match" for part, _, _ in changes):
+        raise ValueError("--set match.FIELD changes one strategy: name it with --strategy")
+    order = [shlex.split(words)[-1] for words in TABLES["A1"].rows.values()]
+    known = sorted(plugins.strategy_files(), key=lambda one: (order.index(one) if one in order else len(order), one))
+    every = {one: plugins.strategy(one)() for one in known}
+    return {one: found for one, found in every.items() if found.trains}
+
+
+@torch.no_grad()
+def link(model: PixSim, pair: tuple[View, View]) -> Loss:
+    """The loss of a pair of uint8 views, which holds what was linked."""
+    first, second = (model.look(normalise(seen, torch.device("cpu"))) for seen in pair)
+    loss: Loss = model.branch(first, second)
+    return loss
+
+
+def links(loss: Loss) -> Links:
+    """Every pair of the first image of a batch, row-major in W."""
+    (first, second), (query, key, weight) = loss.views, loss.forth
+    here, there = (geometry.to_unit(places(seen, rows), seen.box)[0] for seen, rows in ((first, query), (second, key)))
+    sites = weight[0].nonzero()
+    strength = weight[0][tuple(sites.T)]
+    return Links(here[sites[:, 0]], there[sites[:, 1]], strength / strength.max() if len(sites) else strength, sites)
+
+
+def spread(found: Links, most: int) -> Links:
+    """So many of the links, evenly spread over their order."""
+    if len(found.weight) <= most:
+        return found
+    kept = torch.linspace(0, len(found.weight) - 1, most).round().long()
+    return Links(*(part[kept] for part in found))
+
+
+def apart(points: Tensor, most: int) -> list[int]:
+    """Indices of so many points [n, 2] that lie far apart: each is the farthest from all before it."""
+    kept: list[int] = []
+    far = torch.cdist(points, points.mean(dim=0, keepdim=True)).amin(dim=1)
+    while len(kept) < min(most, len(points)):
+        kept.append(int(far.argmax()))
+        far = torch.cdist(points, points[kept]).amin(dim=1)
+    return kept
+
+
+def match_sheet(
+    source: Image.Image, pair: tuple[View, View], losses: Mapping[str, tuple[Any, Loss]], note: str
+) -> Figure:
+    """Labelled panels: the source with its two views, then what each strategy links."""
+    rows = (len(losses) + 2) // 2
+    height = rows * 1.85 + 0.25
+    figure = Figure(figsize=(WIDTH, height))
+    figure.subplots_adjust(0.01, 0.25 / height, 0.99, 1 - 0.25 / height, hspace=0.16, wspace=0.04)
+    axes = figure.subplots(rows, 2, squeeze=False).flatten()
+    turned = ", one mirrored" if is_mirrored(pair[0]) != is_mirrored(pair[1]) else ""
+    label(show_source(axes[0], source, pair), 0, "two views", f"first blue, second orange{turned}")
+    for number, (name, (strategy, loss)) in enumerate(losses.items(), start=1):
+        ax = show_views(axes[number], pair, [1 - FADED * (1 - pixels(seen)) for seen in pair])
+        told = caption(loss, show_match(ax, strategy, loss))
+        label(ax, number, name, told if strategy.region is None else f"{told}; dots: regions")
+    for ax in axes[1 + len(losses) :]:
+        ax.set_axis_off()
+    figure.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=6, color="0.3")
+    return figure
+
+
+def label(ax: Axes, number: int, name: str, told: str) -> None:
+    """A panel's letter and name at its left, what is to be said of it at its right."""
+    ax.set_title(f"({chr(ord('a') + number)}) {name}", loc="left", fontsize=7.5, fontweight="bold", pad=3)
+    ax.set_title(told, loc="right", fontsize=6.5, color="0.3", pad=3)
+
+
+def caption(loss: Loss, shown: int) -> str:
+    """How many pairs there are and are drawn, and how far apart they lie."""
+    count = int((loss.forth.weight > 0).sum())
+    if count == 0:
+        return "no pair"
+    pairs = f"{count} pair{'' if count == 1 else 's'}" if shown == count else f"{shown} of {count} pairs shown"
+    return f"{pairs}, error {float(match_error(loss)):.2f} cells"
+
+
+def show_source(ax: Axes, source: Image.Image, pair: tuple[View, View]) -> Axes:
+    """The source as high as a view or as wide as two, and where the views lie in it."""
+    scale = max(source.height, source.width / (2 + GAP))
+    width, height = source.width / scale, source.height / scale
+    left, top = (2 + GAP - width) / 2, (1 - height) / 2
+    ax.imshow(source, extent=(left, left + width, top + height, top))
+    for seen, colour in zip(pair, (FIRST, SECOND), strict=True):
+        x0, y0, x1, y1 = (geometry.overlap(seen.box, seen.box)[0] / scale).tolist()
+        cased(ax, (x0, y0, x1, y1), (left, top), colour)
+    return bare(ax)
+
+
+def show_match(ax: Axes, strategy: Any, loss: Loss) -> int:
+    """Draw what a strategy links, in boxes, whole views or lines; the number of pairs drawn."""
+    found = spread(links(loss), LINES)
+    if isinstance(strategy, CandidateRegions):
+        first, second = loss.views
+        return show_boxes(ax, strategy.boxes(first.box, second.box, Stream(first.seed)))
+    if strategy.region is not None:
+        return show_lines(ax, found, np.full(3, 0.25), *region_colours(loss, found))
+    if isinstance(strategy, SimSiam):
+        for left in (0.0, 1 + GAP):
+            cased(ax, (0.04, 0.04, 0.96, 0.96), (left, 0.0), COLOURS[2])
+        return show_lines(ax, found, *[matplotlib.colors.to_rgb(COLOURS[2])] * 3)
+    return show_lines(ax, found, *[place_colours(found)] * 3)
+
+
+def place_colours(found: Links) -> Pixels:
+    """Colours [n, 4] by the place in the first view, from its left to its right."""
+    across = found.first[:, 0]
+    low, high = (across.min(), across.max()) if len(across) else (0, 1)
+    colours: Pixels = matplotlib.colormaps["viridis"](((across - low) / max(high - low, 1e-6)).numpy())
+    return colours
+
+
+def region_colours(loss: Loss, found: Links) -> tuple[Pixels, Pixels]:
+    """Colours [n, 3] of the links' points in either view by the arg-max of z there, as in Fig. A1."""
+    read = (rows[0] @ seen.z[0] for rows, seen in zip(loss.forth[:2], loss.views, strict=True))
+    first, second = (z.argmax(dim=1)[sites].numpy() for z, sites in zip(read, found.sites.T, strict=True))
+    colours = palette(loss.views[0].z.shape[2])
+    return colours[first], colours[second]
+
+
+def show_lines(ax: Axes, found: Links, lines: Any, first: Any, second: Any) -> int:
+    """Draw links as lines, the stronger the thicker, between points, all of the given colours; the number drawn."""
+    ends = torch.stack([found.first, found.second + torch.tensor([1 + GAP, 0.0])], dim=1).numpy()
+    strength = found.weight.numpy()
+    drawn = LineCollection(list(ends), colors=lines, linewidths=0.2 + 0.5 * strength, alpha=0.2 + 0.6 * strength)
+    ax.add_collection(drawn, autolim=False)
+    for number, colours in enumerate((first, second)):
+        across, down = ends[:, number].T
+        ax.scatter(across, down, s=9, c=np.atleast_2d(colours), edgecolors="black", linewidths=0.3, zorder=3)
+    return len(ends)
+
+
+def show_boxes(ax: Axes, pairs: Pairs) -> int:
+    """Draw BOXES of one image's valid pairs of boxes, each in a colour and with a number; the number drawn."""
+    first, second = pairs.first[0][pairs.valid[0]], pairs.second[0][pairs.valid[0]]
+    kept = apart((first[:, :2] + first[:, 2:]) / 2, BOXES)
+    for number, index in enumerate(kept):
+        for left, box in ((0.0, first[index].tolist()), (1 + GAP, second[index].tolist())):
+            cased(ax, box, (left, 0.0), COLOURS[number])
+            at = left + box[0] + 0.02, box[1] + 0.02
+            ax.text(*at, str(number + 1), va="top", fontsize=6, fontweight="bold", path_effects=HALO)
+    return len(kept)
+
+
+# Files
+
+
+@context(STYLE, after_reset=True)
+def write(figure: Figure, stem: Path) -> list[Path]:
+    """Write stem.png and stem.pdf, whole or not at all, the same bytes for the same figure."""
+    return save(figure, stem)
