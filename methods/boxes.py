@@ -176,9 +176,10 @@ def below(numbers: Tensor, bound: Tensor) -> Tensor:
 
 def overlaps(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union [B, N, M] of boxes [B, N, 4] and [B, M, 4]."""
-    a, b = a[:, :, None], b[:, None]
-    shared = (a[..., 2:].minimum(b[..., 2:]) - a[..., :2].maximum(b[..., :2])).clamp(min=0).prod(-1)
-    return shared / ((a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared)
+    (a0, a1), (b0, b1) = a[:, :, None].chunk(2, dim=-1), b[:, None].chunk(2, dim=-1)
+    wide, high = (a1.minimum(b1) - a0.maximum(b0)).clamp(min=0).unbind(-1)
+    shared = wide * high
+    return shared / ((a1 - a0).prod(-1) + (b1 - b0).prod(-1) - shared)
 
 
 def place(boxes: Tensor, view: Tensor) -> Tensor:
