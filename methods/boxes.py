@@ -90,9 +90,8 @@ def carry(boxes: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     import torch
 
     length = end[:, 2:] - end[:, :2]
-    scale = ((start[:, 2:] - start[:, :2]) / length).repeat(1, 2)
-    shift = ((start[:, :2] - end[:, :2]) / length).repeat(1, 2)
-    there = torch.addcmul(shift[:, None], boxes, scale[:, None])
+    scale, shift = (start[:, 2:] - start[:, :2]) / length, (start[:, :2] - end[:, :2]) / length
+    there = torch.addcmul(shift[:, None, None], boxes.unflatten(-1, (2, 2)), scale[:, None, None]).flatten(-2)
     return there, (there.amin(-1) >= 0) & (there.amax(-1) < 1)
 
 

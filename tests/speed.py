@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -273,31 +273,31 @@ def line(name: str, values: list[float], bar: str) -> str:
     return f"{name:<32}{statistics.median(values):>9.3g}  {spread:<20}{len(values):>3}  {bar}"
 
 
-def report(sizes: Sizes, device: str, pairs: int = PAIRS) -> list[str]:
-    """The tables, a line at a time."""
+def report(sizes: Sizes, device: str, pairs: int = PAIRS) -> Iterator[str]:
+    """The tables, each line as soon as it is measured."""
     where = provenance.device(device)
-    lines = [
+    yield from (
         f"B = {sizes.images}, C = {sizes.channels}, {sizes.cells} × {sizes.cells} cells, {where['device']}",
         f"torch {provenance.installed('torch')}, {torch.get_num_threads()} threads",
         "",
         f"{'times as fast as the oracle':<32}{'median':>9}  {'range':<20}{'n':>3}  bar",
-    ]
+    )
     rivals = operations(Inputs(sizes, device))
     for one in rivals:
         bar = "" if one.bar is None else f"≥ {one.bar:g}"
-        lines.append(line(one.name, ratios(one.ours, one.oracle, device, pairs), bar))
+        yield line(one.name, ratios(one.ours, one.oracle, device, pairs), bar)
     pixel = next(one for one in rivals if one.bar == 1.3)
     ours, oracle = (peak(step) / 2**20 for step in (pixel.ours, pixel.oracle))
-    lines += [
+    yield from (
         f"  its peak memory beside the inputs: {ours:.1f} MiB, the logits' form {oracle:.1f} MiB",
         "",
         f"{f'a step at {sizes.pixels} px by simsiam’s':<32}{'median':>9}  {'range':<20}{'n':>3}  bar",
-    ]
+    )
     for name, values in steps(sizes, device, pairs).items():
         bar = "" if name == "gauges" else "≤ 1.10" if name == "location_region" else "≤ 1.05"
-        lines.append(line("gauges, once in many steps" if name == "gauges" else name, values, bar))
-    return lines
+        yield line("gauges, once in many steps" if name == "gauges" else name, values, bar)
 
 
 if __name__ == "__main__":
-    print(*report(Sizes(), "cuda" if torch.cuda.is_available() else "cpu"), sep="\n")
+    for text in report(Sizes(), "cuda" if torch.cuda.is_available() else "cpu"):
+        print(text, flush=True)

@@ -8,7 +8,7 @@ TINY = speed.Sizes(images=2, channels=4, cells=3, pixels=32)
 
 
 def test_the_report_has_a_line_for_every_rival_and_strategy_and_fits_80_columns() -> None:
-    lines = speed.report(TINY, "cpu", pairs=1)
+    lines = list(speed.report(TINY, "cpu", pairs=1))
     text = "\n".join(lines)
     for name in ("windows", "SCRL", "pooling", "pixel distance", "match", "biased", "location_region", "gauges"):
         assert name in text
