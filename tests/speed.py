@@ -270,7 +270,7 @@ def steps(sizes: Sizes, device: str, rounds: int = PAIRS) -> dict[str, list[floa
 def line(name: str, values: list[float], bar: str) -> str:
     """One row of the table, at most 80 columns."""
     spread = f"{values[0]:.3g} to {values[-1]:.3g}"
-    return f"{name:<32}{statistics.median(values):>9.3g}  {spread:<20}{len(values):>3}  {bar}"
+    return f"{name:<32}{statistics.median(values):>9.3g}  {spread:<20}{len(values):>3}  {bar}".rstrip()
 
 
 def report(sizes: Sizes, device: str, pairs: int = PAIRS) -> Iterator[str]:
