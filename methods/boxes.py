@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from methods import geometry
-from methods.chance import Draw
+from methods.chance import Stream
 from methods.recipe import require
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SIDE = 224  # units of a view's side
+FIRST = 6  # of SCRL's tries that are drawn for every image
 LEVELS = {"c4": (48, 32), "c3": (32, 24)}  # side and stride of ReSim's windows
 
 
@@ -30,7 +31,7 @@ class Pairs(NamedTuple):
 class Boxes(Protocol):
     """Proposes boxes; a frozen dataclass whose fields are its settings."""
 
-    def __call__(self, first: Tensor, second: Tensor, draw: Draw) -> Pairs:
+    def __call__(self, first: Tensor, second: Tensor, draw: Stream) -> Pairs:
         """N pairs for views that lie at the signed boxes [B, 4]; draw gives random numbers of each image's own."""
         ...
 
@@ -42,7 +43,7 @@ class Windows:
     level: Literal["c4", "c3", "both"] = "c4"  # c4: 6 × 6 windows of 48 every 32; c3: 8 × 8 of 32 every 24
     lattice: Literal["both", "first"] = "both"  # [R] both views', as the source stands; the first's, as it is mirrored
 
-    def __call__(self, first: Tensor, second: Tensor, draw: Draw) -> Pairs:
+    def __call__(self, first: Tensor, second: Tensor, draw: Stream) -> Pairs:
         """Row-major windows, c4 before c3, the first view's lattice before the second's.
 
         lattice=first is ReSim's. With both, neither the order nor the flips of the views change which places agree.
@@ -88,8 +89,10 @@ def carry(boxes: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     """
     import torch
 
-    low, high = (geometry.to_unit(geometry.to_source(part, start), end) for part in (boxes[..., :2], boxes[..., 2:]))
-    return torch.cat([low, high], dim=-1), (low >= 0).all(-1) & (high < 1).all(-1)
+    length = end[:, 2:] - end[:, :2]
+    scale, shift = (start[:, 2:] - start[:, :2]) / length, (start[:, :2] - end[:, :2]) / length
+    there = torch.addcmul(shift[:, None, None], boxes.unflatten(-1, (2, 2)), scale[:, None, None]).flatten(-2)
+    return there, (there.amin(-1) >= 0) & (there.amax(-1) < 1)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Scrl:
         require("match.boxes.iou", self.iou, self.iou > 0, "above 0")
         require("match.boxes.tries", self.tries, self.tries >= 1, "at least 1")
 
-    def __call__(self, first: Tensor, second: Tensor, draw: Draw) -> Pairs:
+    def __call__(self, first: Tensor, second: Tensor, draw: Stream) -> Pairs:
         """Boxes in the order of their acceptance, cut at the views' edges."""
         import torch
 
@@ -118,15 +121,28 @@ class Scrl:
         scale = (SIDE / sides).amin(dim=0)  # [B, 2] 224ths of the view that shows the overlap smaller, a source pixel
         extent = ((shared[:, 2:] - low) * scale).round()
         usable = (extent > self.min_side).all(dim=1)
-        boxes = self.choose(self.candidates(extent.clamp(min=self.min_side + 1), draw))
+        boxes = self.draw(extent.clamp(min=self.min_side + 1), draw)
         corners = low.repeat(1, 2)[:, None] + boxes / scale.repeat(1, 2)[:, None]
         return Pairs(place(corners, first), place(corners, second), usable[:, None].expand(-1, self.count))
 
-    def candidates(self, extent: Tensor, draw: Draw) -> Tensor:
+    def draw(self, extent: Tensor, draw: Stream) -> Tensor:
+        """Boxes [B, count, 4] of whole numbers within extents [B, 2]; few images need more than the FIRST tries."""
+        import torch
+
+        first = min(FIRST, self.tries)
+        candidates = self.candidates(extent, draw, first)
+        boxes, found = self.choose(candidates)
+        if first < self.tries and not found.all():
+            late = ~found
+            rest = self.candidates(extent[late], draw[late], self.tries - first)
+            boxes[late] = self.choose(torch.cat([candidates[late], rest], dim=2))[0]
+        return boxes
+
+    def candidates(self, extent: Tensor, draw: Stream, tries: int) -> Tensor:
         """Boxes [B, count, tries, 4], whole numbers within extents [B, 2]: each lies in a cell of a random grid."""
         import torch
 
-        numbers = draw(self.count, self.tries, 4, 2)
+        numbers = draw(tries, self.count, 4, 2).transpose(1, 2)
         extent = extent[:, None, None]
         parts, cell, side, start = numbers.unbind(-2)
         parts = below(parts, (extent / self.min_side).floor()) + 1
@@ -135,17 +151,21 @@ class Scrl:
         start = below(start, (grid - side + 1).floor()) + (cell * grid).floor()
         return torch.cat([start, start + side], dim=-1)
 
-    def choose(self, candidates: Tensor) -> Tensor:
-        """The first candidate [B, count, 4] of each box that overlaps no earlier one by iou or more, else its last."""
+    def choose(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """The first candidate [B, count, 4] of each box that overlaps no earlier one by iou or more, else its last.
+
+        Also whether every box of an image [B] has one that fits.
+        """
         import torch
 
-        chosen = candidates[:, 0, :1]
+        images = torch.arange(len(candidates), device=candidates.device)
+        chosen, found = candidates[:, 0, :1], torch.ones_like(images, dtype=torch.bool)
         for tried in candidates.unbind(1)[1:]:
-            fits = (overlaps(tried, chosen) < self.iou).all(dim=-1)
+            fits = overlaps(tried, chosen).amax(dim=-1) < self.iou
+            found = found & fits.any(dim=1)
             fits[:, -1] = True
-            pick = fits.to(torch.uint8).argmax(dim=1)
-            chosen = torch.cat([chosen, tried[torch.arange(len(tried), device=tried.device), pick, None]], dim=1)
-        return chosen
+            chosen = torch.cat([chosen, tried[images, fits.to(torch.uint8).argmax(dim=1), None]], dim=1)
+        return chosen, found
 
 
 def below(numbers: Tensor, bound: Tensor) -> Tensor:
@@ -155,9 +175,10 @@ def below(numbers: Tensor, bound: Tensor) -> Tensor:
 
 def overlaps(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union [B, N, M] of boxes [B, N, 4] and [B, M, 4]."""
-    a, b = a[:, :, None], b[:, None]
-    shared = (a[..., 2:].minimum(b[..., 2:]) - a[..., :2].maximum(b[..., :2])).clamp(min=0).prod(-1)
-    return shared / ((a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared)
+    (a0, a1), (b0, b1) = a[:, :, None].chunk(2, dim=-1), b[:, None].chunk(2, dim=-1)
+    wide, high = (a1.minimum(b1) - a0.maximum(b0)).clamp(min=0).unbind(-1)
+    shared = wide * high
+    return shared / ((a1 - a0).prod(-1) + (b1 - b0).prod(-1) - shared)
 
 
 def place(boxes: Tensor, view: Tensor) -> Tensor:

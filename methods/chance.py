@@ -25,6 +25,12 @@ class Stream:
         """Start at the first number."""
         self.start, self.drawn = scramble(scramble(seed) ^ (seed >> 32)), 0
 
+    def __getitem__(self, images: Tensor) -> Stream:
+        """What is left of the streams of some images, a mask [B]."""
+        rest = Stream.__new__(Stream)
+        rest.start, rest.drawn = self.start[images], self.drawn
+        return rest
+
     def __call__(self, *shape: int) -> Tensor:
         """The next numbers [B, *shape] of [0, 1), multiples of 2⁻²⁴."""
         import torch

@@ -199,11 +199,12 @@ def pixpro_loss(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
 
 def densecl_match(query: Tensor, key: Tensor) -> list[int]:
     """For each cell of query [N, D] the most similar cell of key [M, D], the first of equals (METHODS 3.1)."""
+    query_hat, key_hat = ([row / row.norm() for row in rows] for rows in (query, key))
     found = []
-    for q in query:
+    for q in query_hat:
         best, match = -math.inf, 0
-        for index, k in enumerate(key):
-            alike = float(q @ k / (q.norm() * k.norm()))
+        for index, k in enumerate(key_hat):
+            alike = float(q @ k)
             if alike > best:
                 best, match = alike, index
         found.append(match)

@@ -220,23 +220,38 @@ class Recorder:
         return number
 
 
+class Script(Stream):
+    """A stream of given numbers [1, ...], for an image alone."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers = numbers.flatten()
+
+    def __getitem__(self, images: Tensor) -> Stream:
+        return self
+
+    def __call__(self, *shape: int) -> Tensor:
+        count = torch.Size(shape).numel()
+        drawn, self.numbers = self.numbers[:count], self.numbers[count:]
+        return drawn.view(1, *shape)
+
+
 class TestScrlBoxes:
     def reference(self, first: Crop, second: Crop, seed: int) -> tuple[list[tuple[Box, Box]], Tensor]:
-        """The oracle's boxes, and the numbers it drew as Scrl asks for them, [1, 10, 50, 4, 2]."""
+        """The oracle's boxes, and the numbers it drew as Scrl asks for them, [1, 50, 10, 4, 2]."""
         numbers, tries = Recorder(seed), list[int]()
         boxes: list[tuple[Box, Box]] = []
-        layout = torch.zeros(1, 10, 50, 4, 2, dtype=torch.float64)
+        layout = torch.zeros(1, 50, 10, 4, 2, dtype=torch.float64)
         for count in range(1, 11):  # the numbers that box `count` took are those that one box fewer did not take
             numbers, before = Recorder(seed), sum(tries)
             boxes = references.scrl_boxes(first, second, numbers, count=count)
             tries.append(len(numbers.numbers) // 8 - before)
             taken = torch.tensor(numbers.numbers[8 * before :], dtype=torch.float64)
-            layout[0, count - 1, : tries[-1]] = taken.view(-1, 4, 2)
+            layout[0, : tries[-1], count - 1] = taken.view(-1, 4, 2)
         return boxes, layout
 
     def ours(self, first: Crop, second: Crop, layout: Tensor) -> list[tuple[Box, Box]]:
         places = [torch.tensor([crop.box], dtype=torch.float64) for crop in (first, second)]
-        found: Pairs = Scrl()(places[0], places[1], lambda *shape: layout.reshape(1, *shape))
+        found: Pairs = Scrl()(places[0], places[1], Script(layout))
         rows = [(boxes[0] * SIDE).tolist() for boxes in (found.first, found.second)]
         return [pair for pair, counts in zip(zip(*rows, strict=True), found.valid[0].tolist(), strict=True) if counts]
 

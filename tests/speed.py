@@ -1,0 +1,303 @@
+"""`python -m tests.speed`: our operations against the oracles of tests.references, and strategies against SimSiam.
+
+Both rivals of a line run in turn in one process; a ratio is the oracle's time by ours, its median and range over PAIRS
+pairs. Peak memory is that of the tensors alive at once beyond the inputs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from harness import plugins, provenance
+from harness.gauges import gauges
+from harness.presets import PRESETS
+from harness.pretrain import Training, build_optimizer, update
+from methods import geometry
+from methods.boxes import Scrl, Windows
+from methods.chance import Stream
+from methods.correspondence import FeatureMap
+from methods.pixsim import Branch, PixSim
+from methods.recipe import Recipe
+from methods.sampling import Biased
+from methods.similarity import cosine, cross_entropy, distance
+from methods.strategies.feature_similarity import FeatureSimilarity
+from methods.strategies.location import Location
+from methods.strategies.pixel_distance import PixelDistance
+from methods.views import View
+from tests import references
+from tests.references import Crop
+
+PAIRS = 7
+SECONDS = 0.05  # that a timing lasts at least
+Step = Callable[[], Any]
+
+
+class Sizes(NamedTuple):
+    """How large the inputs are."""
+
+    images: int = 64
+    channels: int = 256
+    cells: int = 7  # along each side
+    pixels: int = 96  # of a view's side, for whole steps
+
+
+class Rivals(NamedTuple):
+    """Two ways to do the same."""
+
+    name: str
+    ours: Step
+    oracle: Step
+    bar: float | None  # the ratio that we claim
+
+
+class Inputs:
+    """A batch of synthetic views on a device."""
+
+    def __init__(self, sizes: Sizes, device: str) -> None:
+        """Draw crops as the paper's augmentation would, and random features."""
+        random, self.device = np.random.RandomState(0), device
+        self.crops = [(crop(random), crop(random)) for _ in range(sizes.images)]
+        torch.manual_seed(0)
+        self.first, self.second = (self.look(index, sizes) for index in (0, 1))
+
+    def look(self, index: int, sizes: Sizes) -> FeatureMap:
+        """One view of every image."""
+        box = torch.tensor([pair[index].box for pair in self.crops], dtype=torch.float32, device=self.device)
+        cells, z, p = torch.randn(3, sizes.images, sizes.cells**2, sizes.channels, device=self.device)
+        frame = torch.tensor([[500.0, 375.0]], device=self.device).expand(sizes.images, -1)
+        seed = torch.arange(sizes.images, device=self.device)
+        return FeatureMap(cells, box, frame, seed, (sizes.cells, sizes.cells), z, p)
+
+
+def crop(random: np.random.RandomState) -> Crop:
+    """A crop of a 500 × 375 source."""
+    height, width = int(random.randint(150, 375)), int(random.randint(150, 500))
+    top, left = int(random.randint(0, 376 - height)), int(random.randint(0, 501 - width))
+    return Crop(top, left, height, width, bool(random.randint(2)))
+
+
+def operations(inputs: Inputs) -> list[Rivals]:
+    """Every operation with its oracle."""
+    first, second, crops, cells = inputs.first, inputs.second, inputs.crops, inputs.first.shape[0]
+    numbers = np.random.RandomState(0)
+
+    def randint(low: int, high: int) -> int:
+        return int(numbers.randint(low, high))
+
+    lattice = Windows()(first.box, second.box, Stream(first.seed)).first
+    rows = (lattice * cells).tolist()
+    maps = [view.cells.cpu() for view in (first, second)]
+    return [
+        Rivals(
+            "candidate windows (ReSim)",
+            lambda: Windows()(first.box, second.box, Stream(first.seed)),
+            lambda: [(references.resim_pairs(a, b, 48, 32), references.resim_pairs(b, a, 48, 32)) for a, b in crops],
+            100,
+        ),
+        Rivals(
+            "candidate boxes (SCRL)",
+            lambda: Scrl()(first.box, second.box, Stream(first.seed)),
+            lambda: [references.scrl_boxes(a, b, randint) for a, b in crops],
+            100,
+        ),
+        Rivals(
+            "precise pooling's rows",
+            lambda: geometry.read_boxes(lattice, first.shape, 0.0, border=False),
+            lambda: [[references.prroi_row(box, cells, cells) for box in image] for image in rows],
+            None,
+        ),
+        pixel_losses(inputs),
+        Rivals(
+            "feature match (DenseCL)",
+            lambda: FeatureSimilarity()(first, second, cosine),
+            lambda: [references.densecl_match(q, k) for q, k in zip(*maps, strict=True)],
+            None,
+        ),
+        biased_sampling(inputs),
+    ]  # fmt: skip
+
+
+def pixel_losses(inputs: Inputs) -> Rivals:
+    """Forward and backward of one direction of the pixel distance's loss, with its weights given."""
+    first, second = inputs.first, inputs.second
+    weight = PixelDistance()(first, second, cosine).weight
+    branch = Branch(PixelDistance(), Recipe(depth=18, similarity=cosine), 8)
+    p, z = first.p.clone().requires_grad_(), second.z
+
+    def ours() -> Tensor:
+        return torch.autograd.grad(branch.distance(p, z, weight), p)[0]
+
+    def oracle() -> Tensor:
+        loss = references.pixpro_loss(normalize(p, dim=-1), normalize(z, dim=-1), weight) / 2
+        return torch.autograd.grad(loss, p)[0]
+
+    return Rivals("pixel distance's loss", ours, oracle, 1.3)
+
+
+def biased_sampling(inputs: Inputs) -> Rivals:
+    """Points drawn to where the views are dissimilar (k = 3, β = ¾), cross-entropy in both directions."""
+    first, second = inputs.first, inputs.second
+    random = np.random.RandomState(0)
+    height, width = first.shape
+    maps = [part.cpu().mT.unflatten(2, (height, width)) for part in (first.p, first.z, second.p, second.z)]
+
+    def oracle() -> list[Any]:
+        found = []
+        for n, (one, other) in enumerate(inputs.crops):
+            p, z, q, k = (part[n] for part in maps)
+            shared = references.intersection(one, other) or (0, 0, 1, 1)
+
+            def unlike(u: float, v: float, shared: Any = shared, parts: Any = (p, z, q, k, one, other)) -> float:
+                p, z, q, k, one, other = parts
+                x, y = shared[0] + u * (shared[2] - shared[0]), shared[1] + v * (shared[3] - shared[1])
+                here, there = references.to_view(x, y, one), references.to_view(x, y, other)
+                forth = references.cross_entropy(references.read(p, *here), references.read(k, *there))
+                return float(forth + references.cross_entropy(references.read(q, *there), references.read(z, *here)))
+
+            found.append(references.pointrend_points(49, 3, 0.75, lambda n: random.rand(n, 2).tolist(), unlike))
+        return found
+
+    sampler, place = Biased(), geometry.overlap(first.box, second.box)
+
+    def unlike(points: Tensor) -> Tensor:
+        here, there = (Location().read(points, place, view) for view in (first, second))
+        forth = distance(cross_entropy, here @ first.p, there @ second.z)
+        return (forth + distance(cross_entropy, there @ second.p, here @ first.z)) / 2
+
+    return Rivals("biased sampling", lambda: sampler(place, Stream(first.seed), unlike), oracle, None)
+
+
+class Peak(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations make while they are alive, and keeps their maximum."""
+
+    def __init__(self) -> None:
+        """Nothing is alive yet."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live, self.peak, self.known = 0, 0, set[int]()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and note the storages that it made."""
+        held = {part.untyped_storage()._cdata for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)}
+        found = function(*args, **(kwargs or {}))
+        for part in tree_leaves(found):
+            if isinstance(part, Tensor) and part.untyped_storage()._cdata not in held | self.known:
+                self.note(part.untyped_storage())
+        return found
+
+    def note(self, storage: torch.UntypedStorage) -> None:
+        """Count a storage until it dies."""
+        key, size = storage._cdata, storage.nbytes()
+        self.known.add(key)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self.release, key, size)
+
+    def release(self, key: int, size: int) -> None:
+        """Stop counting it."""
+        self.known.discard(key)
+        self.live -= size
+
+
+def peak(step: Step) -> int:
+    """The most bytes of tensors that a step has alive at once, its inputs left out."""
+    meter = Peak()
+    with meter:
+        step()
+    return meter.peak
+
+
+def timed(step: Step, device: str, repeats: int) -> float:
+    """Seconds a step."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / repeats
+
+
+def ratios(ours: Step, oracle: Step, device: str, pairs: int = PAIRS) -> list[float]:
+    """The oracle's time by ours, sorted, of pairs of timings in turn after a warm-up of both."""
+    repeats = [max(1, round(SECONDS / timed(step, device, 1))) for step in (ours, oracle) if step() is not None or True]
+    found = []
+    for _ in range(pairs):
+        mine, theirs = (timed(step, device, count) for step, count in zip((ours, oracle), repeats, strict=True))
+        found.append(theirs / mine)
+    return sorted(found)
+
+
+def steps(sizes: Sizes, device: str, rounds: int = PAIRS) -> dict[str, list[float]]:
+    """Each strategy's whole step on a resident batch by SimSiam's, and the gauges' time by it, a ratio a round."""
+    recipe = replace(PRESETS["demo"].recipe, size=sizes.pixels, batch=sizes.images)
+    inputs = Inputs(sizes, device)
+    images = torch.randn(2, sizes.images, 3, sizes.pixels, sizes.pixels, device=device)
+    first, second = (
+        View(image.contiguous(memory_format=torch.channels_last), view.box, view.frame, view.seed)
+        for image, view in zip(images, (inputs.first, inputs.second), strict=True)
+    )
+    runs: dict[str, Step] = {}
+    step = partial(update, recipe=recipe, epoch=0, views=(first, second))
+    for name in plugins.strategy_files():
+        if (strategy := plugins.strategy(name)()).trains:
+            model = PixSim(strategy, recipe).to(device)
+            training = Training(model, build_optimizer(model, recipe))
+            runs[name] = partial(step, training)
+    loss = runs["location"]()
+    runs["gauges"] = lambda: gauges(loss)
+    for run in runs.values():
+        timed(run, device, 1)
+    found: dict[str, list[float]] = {name: [] for name in runs if name != "simsiam"}
+    for _ in range(rounds):
+        seconds = {name: timed(run, device, 1) for name, run in runs.items()}
+        for name, values in found.items():
+            values.append(seconds[name] / seconds["simsiam"])
+    return {name: sorted(values) for name, values in found.items()}
+
+
+def line(name: str, values: list[float], bar: str) -> str:
+    """One row of the table, at most 80 columns."""
+    spread = f"{values[0]:.3g} to {values[-1]:.3g}"
+    return f"{name:<32}{statistics.median(values):>9.3g}  {spread:<20}{len(values):>3}  {bar}".rstrip()
+
+
+def report(sizes: Sizes, device: str, pairs: int = PAIRS) -> Iterator[str]:
+    """The tables, each line as soon as it is measured."""
+    where = provenance.device(device)
+    yield from (
+        f"B = {sizes.images}, C = {sizes.channels}, {sizes.cells} × {sizes.cells} cells, {where['device']}",
+        f"torch {provenance.installed('torch')}, {torch.get_num_threads()} threads",
+        "",
+        f"{'times as fast as the oracle':<32}{'median':>9}  {'range':<20}{'n':>3}  bar",
+    )
+    rivals = operations(Inputs(sizes, device))
+    for one in rivals:
+        bar = "" if one.bar is None else f"≥ {one.bar:g}"
+        yield line(one.name, ratios(one.ours, one.oracle, device, pairs), bar)
+    pixel = next(one for one in rivals if one.bar == 1.3)
+    ours, oracle = (peak(step) / 2**20 for step in (pixel.ours, pixel.oracle))
+    yield from (
+        f"  its peak memory beside the inputs: {ours:.1f} MiB, the logits' form {oracle:.1f} MiB",
+        "",
+        f"{f'a step at {sizes.pixels} px by simsiam’s':<32}{'median':>9}  {'range':<20}{'n':>3}  bar",
+    )
+    for name, values in steps(sizes, device, pairs).items():
+        bar = "" if name == "gauges" else "≤ 1.10" if name == "location_region" else "≤ 1.05"
+        yield line("gauges, once in many steps" if name == "gauges" else name, values, bar)
+
+
+if __name__ == "__main__":
+    for text in report(Sizes(), "cuda" if torch.cuda.is_available() else "cpu"):
+        print(text, flush=True)
