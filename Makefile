@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 LOCK := constraints.txt setup.cfg pyproject.toml $(wildcard third_party/*/*.toml third_party/*/*.py)
 
-.PHONY: help setup demo test speed clean
+.PHONY: help setup demo test speed results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,15 @@ test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-speed: setup  ## measure a pre-training step against the naked backbone
+speed: setup  ## measure a step against the naked backbone, and each strategy against a plain reference
 	@$(BIN)/harness speed
+	@$(BIN)/python -m tests.speed
+
+results: setup  ## write the tables and plots of our own demo records anew
+	@mkdir -p results/demo/tables
+	@for table in A1 A2 gauges; do for kind in md csv; do \
+	    $(BIN)/harness table $$table --format $$kind --results results/demo > results/demo/tables/$$table.$$kind; done; \
+	    $(BIN)/harness plot $$table --results results/demo; done
 
 clean:  ## remove .venv, caches and generated data; results stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache *.egg-info

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ROOT, speed
+from harness import ROOT, speed, tables
 from harness.cli import main
 from tests.pictures import photos
 
@@ -30,7 +30,9 @@ def test_commands_do_what_they_say(command: str, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(speed, "PAIRS", 1)
     monkeypatch.setattr(speed, "STEPS", 1)
     words = [str(ROOT / word) if word.startswith("results/") else word for word in shlex.split(command)[1:]]
-    extra = {"run": SMALL, "data": ["--images", "2"], "speed": ["--device", "cpu"]}.get(words[0], [])
+    extra = {
+        "run": SMALL, "data": ["--images", "2"], "speed": ["--device", "cpu"], "figure": ["--size", "64", "--out", "x"],
+    }.get(words[0], [])  # fmt: skip
     assert main([*words, *extra]) == 0
 
 
@@ -42,9 +44,17 @@ def test_make_has_the_targets_that_are_named() -> None:
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == "make test"
 
 
-def test_the_table_is_the_records(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["table", "A1", "--results", str(ROOT / "results" / "demo")]) == 0
-    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("location", "random"))]
-    assert len(table) == 3
-    for line in table:
-        assert line.rstrip() in README
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_the_tables_are_the_records(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("md", "csv"):
+        assert main(["table", name, "--format", kind, "--results", str(ROOT / "results" / "demo")]) == 0
+        committed = ROOT / "results" / "demo" / "tables" / f"{name}.{kind}"
+        assert capsys.readouterr().out == committed.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["A1", "gauges"])
+def test_the_readme_s_tables_are_the_records(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", name, "--results", str(ROOT / "results" / "demo")]) == 0
+    body = capsys.readouterr().out.split("\n\n")[1]
+    assert len(body.splitlines()) == len(tables.TABLES[name].rows) + len(tables.TABLES[name].controls) + 3
+    assert body.rstrip() in README
