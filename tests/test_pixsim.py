@@ -1,5 +1,6 @@
 """Heads, losses and the encoder, against the official figures."""
 
+import pytest
 import torch
 import torchvision
 
@@ -24,6 +25,17 @@ def test_heads_have_the_official_shapes_and_the_frozen_bias() -> None:
     parts = [*projector(512, heads).parameters(), *predictor(heads).parameters()]
     official = GOLDEN["P1b_simsiam_arch"]["params"]
     assert [[list(part.shape), part.requires_grad] for part in parts] == [entry[1:] for entry in official]
+
+
+@pytest.mark.parametrize(("prefix", "inputs", "out"), [("", 128, 27), ("kernel_", 128, 128)])
+def test_dense_and_region_heads_have_the_official_shapes(prefix: str, inputs: int, out: int) -> None:
+    heads = Heads(hidden=128, out=out, predictor=128)
+    official = GOLDEN["P9c_seg_model"]["param_shapes"]
+    for name, part in (("projector", projector(inputs, heads)), ("predictor", predictor(heads))):
+        found = {f"{prefix}{name}.{key}": list(weight.shape) for key, weight in part.named_parameters()}
+        wanted = {key: shape[:2] for key, shape in official.items() if key.startswith(f"{prefix}{name}.")}
+        found.pop("kernel_projector.6.bias", None)  # frozen, and removed by the BatchNorm after it
+        assert found == wanted
 
 
 def test_simsiam_takes_the_mean_of_the_cells_before_it_embeds() -> None:

@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 
 from harness import plugins
+from harness.experiment import build, words
+from harness.pretrain import Training, build_optimizer, update
 from methods import geometry
 from methods.correspondence import FeatureMap, Strategy
 from methods.pixsim import PixSim
-from methods.recipe import Heads, Recipe
+from methods.recipe import Heads, Recipe, Region
 from methods.similarity import cross_entropy
 from methods.strategies.feature_similarity import FeatureSimilarity
 from methods.strategies.location import Location
+from methods.strategies.location_region import LocationRegion
 from methods.strategies.simsiam import SimSiam
 from methods.views import View
 from tests.official import wave
@@ -154,6 +157,45 @@ def test_min_overlap_leaves_slivers_out() -> None:
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "location --set match.sampler=uniform",
+        "location --set match.sampler=biased --set match.sampler.k=10 --set match.sampler.beta=1.0",
+        "location --set match.sampler.corners=true --set match.border=false --set match.min_overlap=9",
+        "feature_similarity --set match.match_on=projection",
+        "feature_similarity --set match.scope=intersection",
+        "pixel_distance --set match.no_positive=exclude --set match.radius=0.3",
+        "candidate_regions --set match.boxes=scrl",
+        "candidate_regions --set match.boxes.level=both --set match.pool=roialign",
+        "candidate_regions --set match.boxes.lattice=first --set match.roi_offset=0 --set match.border=false",
+        "candidate_regions --set match.boxes=scrl --set match.pool_stage=before_heads --set precision=bf16",
+        "location_region --set match.region.negatives=false --set match.region.stop_grad=true",
+        "location_region --set match.region.mask_norm=true --set match.region.mask_detach=true",
+        "location_region --set match.region.heads.hidden=none --set match.region.heads.out=32 --set precision=bf16",
+        "shuffled --set similarity=cosine --set global_weight=0.5",
+    ],
+)
+def test_every_setting_trains(line: str) -> None:
+    experiment = build(words().parse_args(["--strategy", *line.split(), "--set", "heads.out=8"]))
+    torch.manual_seed(0)
+    network = PixSim(experiment.strategy, experiment.recipe)
+    training = Training(network, build_optimizer(network, experiment.recipe))
+    update(training, experiment.recipe, 0, views())
+    gradients = {name: weight.grad for name, weight in network.named_parameters() if weight.requires_grad}
+    assert all(torch.isfinite(grad).all() for grad in gradients.values() if grad is not None)
+    assert not [name for name, grad in gradients.items() if grad is None or not grad.any()]
+
+
+def test_a_later_start_of_the_regions_leaves_their_loss_out() -> None:
+    first, second = views()
+    network = model(LocationRegion(region=Region(start_epoch=2)))
+    with torch.no_grad():
+        early, late = (network(first, second, epoch).value for epoch in (1, 2))
+        torch.testing.assert_close(early, network.branch(network.look(first), network.look(second)).value)
+    assert late > early
 
 
 def test_a_global_branch_adds_its_weighted_loss() -> None:
