@@ -18,6 +18,7 @@ from harness.presets import PRESETS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from harness.claims import Evidence
     from harness.pretrain import Machine
     from harness.tables import Row
 
@@ -75,6 +76,13 @@ def parser() -> argparse.ArgumentParser:
                 base_words(), results_words())  # fmt: skip
     made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
     made.add_argument("--format", choices=FORMATS, default="text", help="(text)")
+    made = verb("claims", claims_verb, "say what the runs can decide: intervals, rows against one, verdicts",
+                "claims A1 --baseline SimSiam", base_words(), score_words(), results_words())  # fmt: skip
+    made.add_argument("--baseline", metavar="ROW", help="that all are compared with (the table's first)")
+    made.add_argument("--format", choices=("text", "md", "json"), default="text", help="(text)")
+    made = verb("plan", plan_verb, "say how many seeds each claim of a table needs, and what they cost",
+                "plan A1 --power 0.8", base_words(), score_words(), machine_words(), results_words())  # fmt: skip
+    made.add_argument("--power", metavar="P", type=float, default=0.8, help="chance to find the paper's gap (0.8)")
     made = verb("plot", plot_verb, "draw a table from the records, as PNG and PDF", "plot A1 --results results/demo",
                 base_words(), results_words())  # fmt: skip
     made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
@@ -132,6 +140,14 @@ def machine_words() -> argparse.ArgumentParser:
     return made
 
 
+def score_words() -> argparse.ArgumentParser:
+    """A table that makes claims, and a score of it."""
+    made = argparse.ArgumentParser(add_help=False)
+    made.add_argument("name", metavar="TABLE", help="A1 or A2")
+    made.add_argument("--score", choices=("AP", "AP50", "AP75"), default="AP", help="(AP)")
+    return made
+
+
 def results_words() -> argparse.ArgumentParser:
     """Where records lie."""
     made = argparse.ArgumentParser(add_help=False)
@@ -165,6 +181,36 @@ def table_verb(given: argparse.Namespace) -> None:
     from harness import tables
 
     print(tables.render(given.name, rows(given), given.preset, given.format))
+
+
+def claims_verb(given: argparse.Namespace) -> None:
+    """Print what the evidence can decide."""
+    from harness import claims
+
+    print(claims.report(evidence(given), given.baseline, given.format))
+
+
+def plan_verb(given: argparse.Namespace) -> None:
+    """Print what deciding costs: at the recorded runs' time, or as `location` takes here."""
+    from harness import claims
+
+    known = evidence(given)
+    cost = claims.recorded_cost(known.rows)
+    if cost is None:
+        from harness.estimate import hours
+
+        there = machine(given)
+        experiment = build(words().parse_args(["--strategy", "location", *extra_words(given)]))
+        unit = "CPU-hours" if there.device == "cpu" else "GPU-hours"
+        cost = claims.Cost(hours(experiment, there), unit, "estimated from small steps here, good to a factor of two")
+    print(claims.plan(known, given.power, cost))
+
+
+def evidence(given: argparse.Namespace) -> Evidence:
+    """One score of the named table."""
+    from harness import claims
+
+    return claims.evidence(given.name, given.score, rows(given), given.preset, bool(given.set or given.benchmark))
 
 
 def rows(given: argparse.Namespace) -> list[Row]:

@@ -56,8 +56,22 @@ def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     return [
         f"pre-training: {images:,} images ({whence}), {recipe.epochs} epochs, {steps:,} steps of {recipe.batch}, "
         f"{found.parameters:,} parameters",
-        f"  about {duration(steps * (found.step + found.image * recipe.batch))} and {memory:.1f} GiB",
+        f"  about {duration(training_seconds(recipe, images, found))} and {memory:.1f} GiB",
     ]
+
+
+def training_seconds(recipe: Recipe, images: int, found: Probe) -> float:
+    """Of a pre-training on so many images."""
+    return images // recipe.batch * recipe.epochs * (found.step + found.image * recipe.batch)
+
+
+def hours(experiment: Experiment, machine: Machine) -> float:
+    """Of a whole run on this machine, good to a factor of two."""
+    seconds = detector_seconds(experiment, machine)
+    if experiment.strategy.trains:
+        found = probe(experiment.strategy, experiment.recipe, machine)
+        seconds += training_seconds(experiment.recipe, count_images(experiment)[0], found)
+    return seconds / 3600
 
 
 def count_images(experiment: Experiment) -> tuple[int, str]:
@@ -102,14 +116,21 @@ def noise(recipe: Recipe, count: int, device: torch.device) -> tuple[View, View]
 
 def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
     """Lines on the detector's fine-tuning."""
+    detector = experiment.benchmark
+    return [
+        f"benchmark {detector.name}: {detector.iterations:,} iterations of {detector.batch} images"
+        f" at {detector.sizes[-1]} px",
+        f"  about {duration(detector_seconds(experiment, machine))}",
+    ]
+
+
+def detector_seconds(experiment: Experiment, machine: Machine) -> float:
+    """Of the detector's fine-tuning."""
     detector, device = experiment.benchmark, torch.device(machine.device)
     network, side = encoder(detector.depth, experiment.recipe.zero_init).to(device), detector.sizes[-1]
     image = torch.randn(1, 3, side, side, device=device)
     seconds = fastest(lambda: network(image).mean().backward(), device) * HEADS[detector.family]
-    return [
-        f"benchmark {detector.name}: {detector.iterations:,} iterations of {detector.batch} images at {side} px",
-        f"  about {duration(seconds * detector.iterations * detector.batch)}",
-    ]
+    return float(seconds * detector.iterations * detector.batch)
 
 
 def fastest(step: Callable[[], object], device: torch.device) -> float:

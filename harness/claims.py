@@ -1,0 +1,301 @@
+"""The claims of the paper's tables (methods/METHODS.md 11.1), what our runs say about them and what deciding costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from harness import ROOT, plugins, records
+from harness.statistics import (
+    ALPHA,
+    BOOTSTRAP_FROM,
+    Cell,
+    Comparison,
+    Interval,
+    Runs,
+    Verdict,
+    against,
+    best,
+    cell,
+    compare,
+    floor,
+    room,
+    seeds_needed,
+    verdict,
+)
+from harness.tables import STYLES, Row, scale
+
+POWER = 0.8
+MEASURED_FROM = 3  # shared seeds whose spread is believed before the published one
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That one row scores more than another, or with a margin that they differ by less than it."""
+
+    more: str  # a row of the table
+    less: str
+    margin: float | None = None  # points of the score
+
+
+CLAIMS = {
+    "A1": (
+        Claim("SimSiam", "feature similarity"),
+        Claim("pixel distance", "SimSiam", margin=1.0),  # [R] "≈" spans 0.2 AP to 0.8 AP75
+        Claim("location", "pixel distance"),
+        Claim("location", "candidate regions"),
+        Claim("location + region", "location"),
+    ),
+    "A2": (
+        Claim("7×7 regular grid", "heavily biased"),
+        Claim("uniform", "heavily biased"),
+        Claim("mildly biased", "heavily biased"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known about one score of a table."""
+
+    table: str
+    score: str  # AP, AP50 or AP75
+    rows: Sequence[Row]
+    preset: str
+    changed: bool  # from the preset, which is then not the paper's
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a gap of ours may be compared with the paper's."""
+        return self.preset == "paper" and not self.changed
+
+    @property
+    def runs(self) -> dict[str, Runs]:
+        """Row → seed → scores, one fine-tuning trial a seed."""
+        return {row.label: {run.settings["seed"]: [run.scores[self.score]] for run in row.runs
+                            if run.scores and self.score in run.scores} for row in self.rows}  # fmt: skip
+
+    def gap(self, claim: Claim) -> float:
+        """The paper's, in points of the score."""
+        paper = {row.label: row.reported for row in self.rows}
+        return round(paper[claim.more][self.score] - paper[claim.less][self.score], 1)
+
+    def name(self, claim: Claim) -> str:
+        """The claim in one line."""
+        if claim.margin is None:
+            return f"{self.table}: {claim.more} > {claim.less} by {self.gap(claim):.1f}"
+        return f"{self.table}: {claim.more} ≈ {claim.less} within {claim.margin:.1f}"
+
+
+def evidence(table: str, score: str, rows: Sequence[Row], preset: str, changed: bool) -> Evidence:
+    """Of a table that makes claims; UnknownName says which do."""
+    if table not in CLAIMS:
+        raise plugins.unknown("table with claims", table, CLAIMS)
+    return Evidence(table, score, rows, preset, changed)
+
+
+def published_noise(score: str) -> float:
+    """Standard deviation of the difference of two runs, from that of one fine-tuning (results/reported/noise.csv)."""
+    with open(ROOT / "results" / "reported" / "noise.csv", encoding="utf-8", newline="") as lines:
+        return math.sqrt(2) * {line["score"]: float(line["std"]) for line in csv.DictReader(lines)}[score]
+
+
+def judge(known: Evidence, claim: Claim, power: float = POWER) -> tuple[Comparison, Verdict]:
+    """A claim's two rows compared, and the verdict."""
+    runs = known.runs
+    found = compare(runs[claim.more], runs[claim.less])
+    return found, verdict(found, known.gap(claim), claim.margin, known.comparable, published_noise(known.score), power)
+
+
+def report(known: Evidence, baseline: str | None, style: str) -> str:
+    """Every row, every row against the baseline (the first, if none is named) and the verdicts; text, md or json."""
+    labels = [row.label for row in known.rows]
+    chosen = labels[0] if baseline is None else baseline
+    if chosen not in labels:
+        raise plugins.unknown("row", chosen, labels)
+    cells = {label: cell(list(runs.values())) for label, runs in known.runs.items()}
+    others = against(known.runs, chosen)
+    verdicts = {known.name(claim): judge(known, claim) for claim in CLAIMS[known.table]}
+    if style == "json":
+        return as_json(known, chosen, cells, others, verdicts)
+    first = best(cells)
+    parts = [
+        [f"Table {known.table}, {known.score}: what the evidence can decide", *scale(known.preset)[:-1]],
+        [cell_table(cells, first, style)],
+        [f"less {chosen}, paired by seed:", "", comparison_table(others, style)],
+        ["claims of the paper:", "", *verdict_lines(verdicts, style)],
+        notes(cells, others, first),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def cell_table(cells: dict[str, Cell | None], first: str | None, style: str) -> str:
+    """Mean, n, spread and interval; a best row is bold only where its interval overlaps no other's."""
+    bold = "**" if style == "md" else ""
+    lines = [[f"{bold}{label}{bold}" if label == first else label, *cell_words(one)] for label, one in cells.items()]
+    return laid_out(["", "n", "mean", "std", "95 % interval"], lines, style)
+
+
+def cell_words(one: Cell | None) -> list[str]:
+    """A cell as text, gaps as dashes."""
+    if one is None:
+        return ["0", "–", "–", "–"]
+    few, many = one.trials
+    trials = f"{few}" if few == many else f"{few}–{many}"
+    return [f"{one.seeds} × {trials}", f"{one.mean:.2f}", number(one.std), span(one.interval)]
+
+
+def comparison_table(others: dict[str, Comparison], style: str) -> str:
+    """Differences, their intervals and what permutation says."""
+    head = ["", "n", "difference", "95 % interval", "p", "Holm", "P(A>B)"]
+    lines = [
+        [label, str(one.seeds), number(one.difference, "+"), span(one.interval), small(one.p), small(one.holm),
+         number(one.better)] for label, one in others.items()
+    ]  # fmt: skip
+    return laid_out(head, lines, style)
+
+
+def laid_out(head: list[str], lines: list[list[str]], style: str) -> str:
+    """Words left, numbers right."""
+    align = ["left", *["right"] * (len(head) - 1)]
+    return tabulate(lines, head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
+
+
+def verdict_lines(verdicts: dict[str, tuple[Comparison, Verdict]], style: str) -> list[str]:
+    """Each claim with its verdict and the difference behind it."""
+    behind = {name: f"{number(found.difference, '+')} {span(found.interval)}, n = {found.seeds}" if found.seeds else ""
+              for name, (found, _) in verdicts.items()}  # fmt: skip
+    if style == "md":
+        lines = [[name, str(said), behind[name]] for name, (_, said) in verdicts.items()]
+        return [tabulate(lines, ["claim", "verdict", "ours"], tablefmt="pipe", disable_numparse=True)]
+    told = [line for name, (_, said) in verdicts.items() for line in (name, f"    {said}", f"    {behind[name]}")]
+    return [line for line in told if line.strip()]
+
+
+def notes(cells: dict[str, Cell | None], others: dict[str, Comparison], first: str | None) -> list[str]:
+    """What the numbers rest on, and what so few seeds cannot say."""
+    fewest = min((one.seeds for one in others.values() if one.seeds), default=0)
+    if not fewest:
+        return ["n = 0: no row shares a seed with the baseline, so nothing can be compared"]
+    lines = [
+        f"best: {first}, its interval above all others" if first else "best: none; intervals overlap or are missing",
+        "n: pre-training seeds × fine-tuning trials; std: of the seeds' means; P(A>B):",
+        "that a run scores more than one of the baseline, ties half; intervals: Student's",
+        f"t on the seeds' means, from {BOOTSTRAP_FROM} seeds on the hierarchical bootstrap",
+    ]
+    if fewest == 1:
+        return [*lines, "n = 1: a difference, but no spread, interval or p"]
+    tested = sum(one.p is not None for one in others.values())
+    alone, all_rows = (next(n for n in range(2, 99) if rows * floor(n) < ALPHA) for rows in (1, tested))
+    least = small(floor(fewest))
+    return [
+        *lines,
+        f"p: two-sided sign flips; n = {fewest} cannot give less than {least}: p < 0.05 needs {alone}",
+        f"seeds, and {all_rows} where Holm adjusts for {tested} rows",
+    ]
+
+
+def as_json(
+    known: Evidence,
+    baseline: str,
+    cells: dict[str, Cell | None],
+    others: dict[str, Comparison],
+    verdicts: dict[str, tuple[Comparison, Verdict]],
+) -> str:
+    """All of it, for programs; what n does not allow is null."""
+    content = {
+        "table": known.table,
+        "score": known.score,
+        "preset": known.preset,
+        "comparable": known.comparable,
+        "rows": {label: one and one._asdict() for label, one in cells.items()},
+        "best": best(cells),
+        "baseline": baseline,
+        "against": {label: one._asdict() for label, one in others.items()},
+        "claims": {name: {"verdict": said.word, "why": said.why, **found._asdict()}
+                   for name, (found, said) in verdicts.items()},
+    }  # fmt: skip
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def number(value: float | None, sign: str = "") -> str:
+    """Two decimals, or a dash."""
+    return "–" if value is None else f"{value:{sign}.2f}"
+
+
+def small(p: float | None) -> str:
+    """A probability with three decimals, or a dash; never zero."""
+    return "–" if p is None else f"{p:.3f}" if p >= 0.0005 else "<0.001"
+
+
+def span(found: Interval | None) -> str:
+    """An interval, or a dash."""
+    return "–" if found is None else f"[{found.low:.2f}, {found.high:.2f}]"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run, in hours of a device."""
+
+    hours: float
+    unit: str  # GPU-hours, CPU-hours or device-hours
+    source: str
+
+
+def recorded_cost(rows: Sequence[Row]) -> Cost | None:
+    """The mean of the rows' recorded runs; None where none tells its time."""
+    files = [run.folder / "provenance.json" for row in rows for run in row.runs]
+    facts = [records.read_json(file) for file in files if file.exists()]
+    if not facts:
+        return None
+    devices = sorted({one["machine"]["device"] for one in facts})
+    on_cpu = [name.startswith("CPU") for name in devices]
+    unit = "CPU-hours" if all(on_cpu) else "device-hours" if any(on_cpu) else "GPU-hours"
+    mean = statistics.fmean(sum(one["seconds"].values()) for one in facts) / 3600
+    return Cost(mean, unit, f"mean of {len(facts)} recorded runs, {', '.join(devices)}")
+
+
+def plan(known: Evidence, power: float, cost: Cost) -> str:
+    """The seeds that each claim needs at that power, the runs that are missing for them and their hours."""
+    lines: list[list[str]] = []
+    wanted: dict[str, int] = {}
+    for claim in CLAIMS[known.table]:
+        if claim.margin is not None and not known.comparable:
+            lines.append([known.name(claim), "", "–", "–", "–"])
+            continue
+        std, seeds, source = needs(known, claim, power)
+        pair = {label: max(0, seeds - len(known.runs[label])) for label in (claim.more, claim.less)}
+        wanted = {**wanted, **{label: max(count, wanted.get(label, 0)) for label, count in pair.items()}}
+        runs = sum(pair.values())
+        lines.append([known.name(claim), f"{std:.2f} {source}", f"{seeds:,}", f"{runs:,}", f"{runs * cost.hours:,.1f}"])
+    total = sum(wanted.values())
+    lines.append(["all claims, a row's runs shared", "", "", f"{total:,}", f"{total * cost.hours:,.1f}"])
+    return "\n".join([
+        f"Table {known.table}, {known.score}: seeds n that decide each claim with power {power:g} at two-sided 5 %",
+        *scale(known.preset)[:-1],
+        "",
+        laid_out(["claim, with the paper's gap", "noise", "n", "runs", "hours"], lines, "text"),
+        "",
+        "noise: standard deviation of a seed's difference of two rows, measured here, or",
+        "from the paper's scale: √2 × that of one fine-tuning, which leaves the seeds out;",
+        "measured on 3 seeds the true one may be half or six times it (on 10: 0.7 to 1.8)",
+        "runs: still missing, one fine-tuning each; n: a paired t test on the seeds; ≈ by",
+        "the nearer end of its margin, which is of the paper's scale and decides only there",
+        f"hours: {cost.unit}, {cost.hours:.2g} a run:",
+        f"  {cost.source}",
+    ])  # fmt: skip
+
+
+def needs(known: Evidence, claim: Claim, power: float) -> tuple[float, int, str]:
+    """The noise of a claim's difference, the seeds that it needs, and where the noise is from."""
+    found = compare(known.runs[claim.more], known.runs[claim.less])
+    measured = found.std if found.seeds >= MEASURED_FROM else None
+    std = published_noise(known.score) if measured is None else measured
+    source = "paper" if measured is None else f"n={found.seeds}"
+    return std, seeds_needed(room(known.gap(claim), claim.margin), std, power), source
