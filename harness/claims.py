@@ -187,7 +187,8 @@ def notes(cells: dict[str, Cell | None], others: dict[str, Comparison], first: s
         f"best: {first}, its interval above all others" if first else "best: none; intervals overlap or are missing",
         "n: pre-training seeds × fine-tuning trials; std: of the seeds' means; P(A>B):",
         "that a run scores more than one of the baseline, ties half; intervals: Student's",
-        f"t on the seeds' means, from {BOOTSTRAP_FROM} seeds on the hierarchical bootstrap",
+        f"t on the seeds' means, from {BOOTSTRAP_FROM} seeds on the hierarchical bootstrap;",
+        "verdicts: by one interval each, so that 1 in 20 that nothing differs in is wrong",
     ]
     if fewest == 1:
         return [*lines, "n = 1: a difference, but no spread, interval or p"]
@@ -283,10 +284,10 @@ def plan(known: Evidence, power: float, cost: Cost) -> str:
         laid_out(["claim, with the paper's gap", "noise", "n", "runs", "hours"], lines, "text"),
         "",
         "noise: standard deviation of a seed's difference of two rows, measured here, or",
-        "from the paper's scale: √2 × that of one fine-tuning, which leaves the seeds out;",
+        "of the paper's scale: √2 × that of one fine-tuning, which leaves the seeds out;",
         "measured on 3 seeds the true one may be half or six times it (on 10: 0.7 to 1.8)",
         "runs: still missing, one fine-tuning each; n: a paired t test on the seeds; ≈ by",
-        "the nearer end of its margin, which is of the paper's scale and decides only there",
+        "the nearer end of its margin, which decides at the paper's scale alone",
         f"hours: {cost.unit}, {cost.hours:.2g} a run:",
         f"  {cost.source}",
     ])  # fmt: skip

@@ -117,8 +117,8 @@ def pivots(scores: Scores) -> tuple[float, float]:
         trials = (chance.random((*seeds.shape, counts.max())) * counts[seeds][..., None]).astype(int)
         drawn = padded[seeds[..., None], trials] * taken[seeds]
         means: NDArray[Any] = drawn.sum(-1) / counts[seeds]
-        errors: NDArray[Any] = means.std(axis, ddof=1) / math.sqrt(len(scores))
-        return (means.mean(axis) - centre) / errors
+        found: NDArray[Any] = (means.mean(axis) - centre) / (means.std(axis, ddof=1) / math.sqrt(len(scores)))
+        return found
 
     found = stats.bootstrap((np.arange(len(scores)),), pivot, n_resamples=RESAMPLES, batch=RESAMPLES, vectorized=True,
                             confidence_level=1 - ALPHA, method="percentile", rng=chance)  # fmt: skip
@@ -221,16 +221,16 @@ def verdict(found: Comparison, gap: float, margin: float | None, comparable: boo
         return Verdict("inconclusive", "the margin is of the paper's scale")
     if found.interval is None:
         return Verdict("inconclusive", f"n needed: {seeds_needed(room(gap, margin), std, power):,}")
-    low, high = found.interval
+    (low, high), where = found.interval, "" if comparable else "at this scale"
     if margin is not None:
         if -margin < low and high < margin:
             return Verdict("reproduced")
         if low >= margin or high <= -margin:
             return Verdict("contradicted")
     elif low > 0:
-        return Verdict("reproduced" if comparable and low <= gap <= high else "same direction")
+        return Verdict("reproduced" if comparable and low <= gap <= high else "same direction", where)
     elif high < 0:
-        return Verdict("contradicted")
+        return Verdict("contradicted", where)
     return Verdict("inconclusive", needed(found, gap, margin, std, power))
 
 

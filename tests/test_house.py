@@ -37,7 +37,7 @@ def test_detectron2_lives_in_benchmarks_and_is_examined_by_doctor() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["list"], ["table", "A1"], ["run", "--help"], ["run", "--strategy", "x"]]
+    "words", [["--help"], ["list"], ["table", "A1"], ["claims", "A1"], ["run", "--help"], ["run", "--strategy", "x"]]
 )
 def test_quick_verbs_do_not_import_torch(words: list[str]) -> None:
     code = f"import sys; sys.argv[1:] = {words}\ntry:\n    import harness.__main__\nexcept SystemExit: pass\n"
@@ -49,3 +49,9 @@ def test_quick_verbs_do_not_import_torch(words: list[str]) -> None:
         cwd=ROOT,
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_table_does_not_wait_for_the_statistics() -> None:
+    code = "import sys, harness.tables; print({'scipy', 'statsmodels', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()"

@@ -18,7 +18,7 @@ SMALL = ["--dry-run", "--set", "depth=18", "--set", "size=32", "--set", "benchma
 
 def test_the_readme_has_commands() -> None:
     assert {command.split()[1] for command in COMMANDS} == {
-        "run", "reproduce", "table", "plot", "figure", "show", "data", "doctor", "speed",
+        "run", "reproduce", "table", "plot", "figure", "show", "data", "doctor", "speed", "claims", "plan",
     }  # fmt: skip
 
 
@@ -58,3 +58,9 @@ def test_the_readme_s_tables_are_the_records(name: str, capsys: pytest.CaptureFi
     body = capsys.readouterr().out.split("\n\n")[1]
     assert len(body.splitlines()) == len(tables.TABLES[name].rows) + len(tables.TABLES[name].controls) + 3
     assert body.rstrip() in README
+
+
+def test_the_readme_s_verdicts_are_the_records(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "A1", "--results", str(ROOT / "results" / "demo")]) == 0
+    verdicts = capsys.readouterr().out.split("claims of the paper:\n\n")[1].split("\n\n")[0]
+    assert verdicts in README

@@ -1,0 +1,318 @@
+"""The statistics against simulated studies of known truth, brute force and textbooks; verdicts case by case."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from harness import ROOT, claims, records, tables
+from harness import statistics as ours
+from harness.cli import main
+from harness.experiment import build, words
+
+STUDIES = 1000
+DEMO = str(ROOT / "results" / "demo")
+
+
+def draw(seeds: int, trials: int, trial_std: float, chance: np.random.Generator) -> NDArray[Any]:
+    """[studies, seeds, trials] of mean zero: the seeds' standard deviation is 1, and of their trials as given."""
+    return chance.normal(size=(STUDIES, seeds, 1)) + trial_std * chance.normal(size=(STUDIES, seeds, trials))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "trials", "trial_std"),
+    [(2, 1, 0.0), (3, 1, 0.0), (3, 3, 1.0), (5, 5, 0.5), (9, 1, 0.0), (10, 1, 0.0), (10, 3, 1.0)],
+)
+def test_the_interval_covers_the_truth_in_95_of_100_studies(seeds: int, trials: int, trial_std: float) -> None:
+    studies = draw(seeds, trials, trial_std, np.random.default_rng(0)).tolist()
+    found = [ours.interval(study) for study in studies]
+    assert 0.93 <= np.mean([one is not None and one.low <= 0 <= one.high for one in found]) <= 0.97
+
+
+def test_a_paired_comparison_covers_the_gap_under_noise_that_rows_share() -> None:
+    chance = np.random.default_rng(1)
+    shared = 5 * chance.normal(size=(STUDIES, 4, 1))
+    one, other = (shared + draw(4, 1, 0.0, chance) for _ in range(2))
+    found = [
+        ours.compare(dict(enumerate((a + 1.5).tolist())), dict(enumerate(b.tolist())))
+        for a, b in zip(one[:300], other[:300], strict=True)
+    ]
+    covered = [one.interval is not None and one.interval.low <= 1.5 <= one.interval.high for one in found]
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert np.mean([one.std or 0.0 for one in found]) == pytest.approx(1.3, abs=0.1)  # √2 × c4(4) = 1.30, not √52
+
+
+def test_a_percentile_bootstrap_of_few_seeds_would_not() -> None:
+    studies = draw(6, 1, 0.0, np.random.default_rng(2))[:, :, 0]
+    index = np.random.default_rng(3).integers(6, size=(400, 6))
+    low, high = np.quantile(studies[:, index].mean(-1), [0.025, 0.975], axis=1)
+    assert np.mean((low <= 0) & (high >= 0)) < 0.9
+
+
+def test_the_bootstrap_follows_a_skew_that_student_s_t_does_not() -> None:
+    scores = [[float(value)] for value in np.random.default_rng(4).exponential(size=12)]
+    found, mean = ours.interval(scores), float(np.mean(scores))
+    assert found is not None
+    assert found.high - mean > 1.2 * (mean - found.low)
+    assert found == ours.interval(scores)  # the same records give the same interval
+
+
+def test_the_trials_of_a_seed_may_be_fewer_than_another_s() -> None:
+    chance = np.random.default_rng(5)
+    scores = [chance.normal(size=1 + seed % 3).tolist() for seed in range(12)]
+    found = ours.cell(scores)
+    assert found is not None
+    assert found.interval is not None
+    means = [float(np.mean(trials)) for trials in scores]
+    assert (found.seeds, found.trials) == (12, (1, 3))
+    assert found.mean == pytest.approx(np.mean(means))
+    assert found.interval.low < found.mean < found.interval.high
+    within = sum(np.var(trials) * len(trials) for trials in scores) / (24 - 12)
+    assert found.trial_std == pytest.approx(within**0.5)
+
+
+def test_ten_seeds_of_few_different_scores_are_left_to_student_s_t() -> None:
+    scores = [[0.0]] * 9 + [[1.0]]
+    wide = stats.t.ppf(0.975, 9) * stats.sem([0.0] * 9 + [1.0])
+    assert ours.interval(scores) == pytest.approx((0.1 - wide, 0.1 + wide))
+
+
+def test_what_n_does_not_allow_is_none() -> None:
+    assert ours.cell([]) is None
+    one = ours.cell([[3.0]])
+    assert one == ours.Cell(3.0, 1, (1, 1), None, None, None)
+    assert ours.cell([[2.0, 4.0]]) == ours.Cell(3.0, 1, (2, 2), None, pytest.approx(2**0.5), None)
+    assert ours.compare({0: [3.0]}, {0: [2.0]}) == ours.Comparison(1, 1.0, None, None, None, None, None, 1.0)
+    assert ours.compare({}, {0: [2.0]}) == ours.Comparison(0, None, None, None, None, None, None, None)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 8])
+def test_sign_flips_are_all_tried(seeds: int) -> None:
+    chance = np.random.default_rng(seeds)
+    for changes in (chance.normal(0.7, 1, seeds), np.ones(seeds), chance.integers(-1, 3, seeds).astype(float)):
+        signs = np.array(list(itertools.product((1, -1), repeat=seeds)))
+        means = (signs * changes).mean(1)
+        tail = min((means >= changes.mean() - 1e-12).mean(), (means <= changes.mean() + 1e-12).mean())
+        found = ours.sign_flip(changes.tolist())
+        assert found == pytest.approx(min(1.0, 2 * tail))
+        test = stats.permutation_test((changes,), np.mean, permutation_type="samples", n_resamples=np.inf)
+        assert found == pytest.approx(test.pvalue)
+        assert found is not None
+        assert found >= ours.floor(seeds) == 2 / 2**seeds
+
+
+def test_the_floor_is_reached_where_patterns_are_drawn() -> None:
+    assert ours.sign_flip(list(np.linspace(1, 2, 20))) == pytest.approx(ours.floor(20), rel=0.01)
+    assert ours.sign_flip([0.0, 0.0, 0.0]) == 1.0
+    assert ours.sign_flip([1.0]) is None
+
+
+def test_p_is_uniform_where_nothing_differs() -> None:
+    found = [ours.sign_flip(study) or 0.0 for study in draw(6, 1, 0.0, np.random.default_rng(6))[:, :, 0].tolist()]
+    for level in (2 / 64, 10 / 64, 32 / 64):
+        assert np.mean(np.array(found) <= level + 1e-9) == pytest.approx(level, abs=0.05)
+
+
+def test_holm_over_the_rows_steps_down() -> None:
+    chance = np.random.default_rng(8)
+    table = {label: dict(enumerate(chance.normal(at, 1, (8, 1)).tolist())) for label, at in
+             (("base", 0), ("far", 3), ("near", 1), ("same", 0))}  # fmt: skip
+    found = ours.against({**table, "alone": {0: [1.0]}, "empty": {}}, "base")
+    ps = {label: one.p for label, one in found.items() if one.p is not None}
+    assert set(ps) == {"far", "near", "same"}
+    expected, most = {}, 0.0
+    for place, label in enumerate(sorted(ps, key=lambda label: ps[label])):
+        most = max(most, min(1.0, (3 - place) * ps[label]))
+        expected[label] = most
+    assert {label: found[label].holm for label in ps} == pytest.approx(expected)
+    assert list(multipletests(list(ps.values()), method="holm")[1]) == pytest.approx([expected[one] for one in ps])
+    assert (found["alone"].holm, found["empty"].holm) == (None, None)
+
+
+def test_p_better_counts_pairs_and_halves_ties() -> None:
+    one, other = [[1.0, 2.0], [3.0]], [[2.0], [0.0], [3.0]]
+    pairs = list(itertools.product([1.0, 2.0, 3.0], [2.0, 0.0, 3.0]))
+    expected = sum((a > b) + 0.5 * (a == b) for a, b in pairs) / len(pairs)
+    assert ours.probability_better(one, other) == pytest.approx(expected)
+    assert ours.probability_better([[1.0]], [[1.0]]) == 0.5
+    assert ours.probability_better([[2.0]], [[1.0]]) == 1.0
+
+
+def test_no_row_is_best_while_its_interval_overlaps() -> None:
+    low, high = [[1.0], [1.1], [1.2]], [[5.0], [5.1], [5.2]]
+    cells = {"low": ours.cell(low), "high": ours.cell(high), "empty": None}
+    assert ours.best(cells) == "high"
+    assert ours.best({**cells, "wide": ours.cell([[0.0], [9.0]])}) is None
+    assert ours.best({**cells, "alone": ours.cell([[1.0]])}) is None
+    assert ours.best({"high": ours.cell(high)}) is None
+
+
+@pytest.mark.parametrize(("gap", "std"), [(1.2, 1.0), (0.5, 1.0), (3.0, 1.0)])
+def test_the_seeds_needed_give_the_power(gap: float, std: float) -> None:
+    chance = np.random.default_rng(9)
+    seeds = ours.seeds_needed(gap, std, 0.8)
+    changes = chance.normal(gap, std, (20_000, seeds))
+    assert np.mean(stats.ttest_1samp(changes, 0, axis=1).pvalue < 0.05) >= 0.79
+    if seeds > 3:
+        assert np.mean(stats.ttest_1samp(changes[:, :-1], 0, axis=1).pvalue < 0.05) < 0.81
+
+
+def test_the_seeds_needed_at_the_ends() -> None:
+    assert ours.seeds_needed(1.0, 0.0, 0.8) == 2
+    assert ours.seeds_needed(17.2, 0.28, 0.8) == 2
+    assert ours.seeds_needed(0.01, 1.0, 0.8) == 78_489  # ((1.960 + 0.842) / 0.01)²
+    for power in (0.0, 1.0, 1.2):
+        with pytest.raises(ValueError, match="more than 0 and less than 1"):
+            ours.seeds_needed(1.0, 1.0, power)
+
+
+def runs(scores: Sequence[float]) -> dict[int, list[float]]:
+    return {seed: [score] for seed, score in enumerate(scores)}
+
+
+WORDS = "reproduced", "same direction", "inconclusive", "contradicted", "not run"
+ZERO = [0.0, 0.0, 0.0]
+CASES: list[tuple[Sequence[float], float | None, bool, str]] = [
+    ([1.0, 1.2, 1.4], None, True, "reproduced"),
+    ([1.0, 1.2, 1.4], None, False, "same direction (at this scale)"),
+    ([-1.0, -1.2, -1.4], None, False, "contradicted (at this scale)"),
+    ([5.0, 5.1, 5.2], None, True, "same direction"),
+    ([0.4, 0.5, 0.6], None, True, "same direction"),
+    ([-1.0, -1.2, -1.4], None, True, "contradicted"),
+    ([1.0, -1.0, 2.0], None, True, "inconclusive (n needed: 15)"),
+    ([0.1, -0.1, 0.2], None, True, "inconclusive (n needed: 44 at so small a difference)"),
+    (ZERO, None, True, "inconclusive (n needed: none tells a tie apart)"),
+    ([1.0], None, True, "inconclusive (n needed: 8)"),
+    ([], None, True, "not run"),
+    ([0.1, 0.0, -0.1], 2.0, True, "reproduced"),
+    ([3.0, 3.1, 3.2], 2.0, True, "contradicted"),
+    ([-3.0, -3.1, -3.2], 2.0, True, "contradicted"),
+    ([1.0, 2.0, 1.5], 2.0, True, "inconclusive (n needed: 6)"),
+    ([0.1, 0.0, -0.1], 2.0, False, "inconclusive (the margin is of the paper's scale)"),
+]
+
+
+@pytest.mark.parametrize(("changes", "margin", "comparable", "said"), CASES)
+def test_verdicts_on_a_gap_of_1_2(changes: Sequence[float], margin: float | None, comparable: bool, said: str) -> None:
+    found = ours.compare(runs(changes), runs(ZERO))
+    assert str(ours.verdict(found, 1.2, margin, comparable, 1.0, 0.8)) == said
+
+
+def test_rows_without_a_common_seed_are_not_compared() -> None:
+    found = ours.compare({0: [1.0]}, {1: [2.0]})
+    assert str(ours.verdict(found, 1.2, None, True, 1.0, 0.8)) == "not run (no seed that both rows have)"
+
+
+def test_every_claim_is_positive_in_the_paper_or_within_its_margin() -> None:
+    for name, made in claims.CLAIMS.items():
+        for score in tables.SCORES:
+            known = claims.evidence(name, score.name, tables.rows(name, (), []), "paper", False)
+            for claim in made:
+                gap = known.gap(claim)
+                assert gap > 0 if claim.margin is None else abs(gap) < claim.margin
+    names = [known.name(claim) for known in [claims.evidence("A1", "AP", tables.rows("A1", (), []), "demo", False)]
+             for claim in claims.CLAIMS["A1"]]  # fmt: skip
+    assert "A1: location > pixel distance by 1.2" in names
+
+
+def records_of(gap: float, seeds: int) -> list[records.Record]:
+    """Runs of `location` and `pixel_distance` at the paper's preset, far enough apart to tell."""
+    found = []
+    for name, base in (("pixel_distance", 50.0), ("location", 50.0 + gap)):
+        for seed in range(seeds):
+            settings = build(
+                words().parse_args(["--preset", "paper", "--strategy", name, "--seed", str(seed)])
+            ).settings
+            score = base + seed % 3 / 10 + (seed % 2 / 20 if name == "location" else 0)
+            record = json.loads(json.dumps(settings))
+            found.append(
+                records.Record(Path(f"{name}{seed}"), record, dict.fromkeys(("AP", "AP50", "AP75"), score), "")
+            )
+    return found
+
+
+def test_a_gap_is_reproduced_only_at_the_paper_s_scale_and_the_best_is_bold() -> None:
+    rows = tables.rows("A1", ["--preset", "paper"], records_of(1.2, 4))
+    claim = claims.CLAIMS["A1"][2]
+    known = claims.evidence("A1", "AP", rows, "paper", False)
+    assert claims.judge(known, claim)[1].word == "reproduced"
+    assert claims.judge(claims.evidence("A1", "AP", rows, "paper", True), claim)[1].word == "same direction"
+    text = claims.report(known, "pixel distance", "md")
+    assert "**location**" in text
+    assert "n = 4 cannot give less than 0.125" in text
+    near = claims.evidence("A1", "AP", tables.rows("A1", ["--preset", "paper"], records_of(0.1, 4)), "paper", False)
+    assert "**" not in claims.report(near, None, "md")
+
+
+def test_one_seed_says_what_it_can() -> None:
+    known = claims.evidence("A1", "AP", tables.rows("A1", ["--preset", "paper"], records_of(1.2, 1)), "paper", False)
+    text = claims.report(known, "pixel distance", "text")
+    assert "+1.20" in text
+    assert "n = 1: a difference, but no spread, interval or p" in text
+    assert "inconclusive (n needed: 3)" in text
+
+
+@pytest.mark.parametrize("name", claims.CLAIMS)
+@pytest.mark.parametrize("results", [DEMO, "nowhere"])
+def test_claims_fit_80_columns_and_say_that_the_scale_is_ours(
+    name: str, results: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for score in ("AP", "AP50", "AP75"):
+        assert main(["claims", name, "--score", score, "--results", results]) == 0
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) <= 80
+        assert "NOT comparable" in text
+        assert sum(text.count(f"    {word}") for word in WORDS) == len(claims.CLAIMS[name])
+        assert "    reproduced" not in text
+        assert ("cannot give less than 0.250" if results == DEMO else "n = 0: no row shares a seed") in text
+
+
+def test_claims_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "A1", "--results", DEMO, "--baseline", "random", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["baseline"], found["best"], found["comparable"]) == ("random", None, False)
+    assert found["rows"]["location"]["seeds"] == 3
+    assert found["against"]["location"]["floor"] == 0.25
+    assert found["claims"]["A1: location > pixel distance by 1.2"]["verdict"] == "inconclusive"
+
+
+def test_what_has_no_claims_or_no_such_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "gauges"]) == 2
+    assert "choose from A1, A2" in capsys.readouterr().err
+    assert main(["claims", "A1", "--baseline", "locaton"]) == 2
+    assert "did you mean 'location'" in capsys.readouterr().err
+    assert main(["plan", "A1", "--power", "1", "--results", DEMO]) == 2
+    assert "power 1" in capsys.readouterr().err
+
+
+def test_a_plan_counts_what_is_missing_at_the_recorded_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "A1", "--results", DEMO]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    (line,) = [line for line in text.splitlines() if "pixel distance by 1.2" in line]
+    known = claims.evidence("A1", "AP", tables.rows("A1", (), records.read_all(Path(DEMO))[0]), "demo", False)
+    std, seeds, source = claims.needs(known, claims.CLAIMS["A1"][2], 0.8)
+    assert line.split()[-5:-1] == [f"{std:.2f}", source, str(seeds), str(2 * (seeds - 3))]
+    assert "GPU-hours, 0.041 a run:\n  mean of 24 recorded runs, NVIDIA H100" in text
+
+
+def test_a_plan_before_anything_is_run_takes_the_published_noise() -> None:
+    known = claims.evidence("A2", "AP", tables.rows("A2", (), []), "paper", False)
+    assert claims.recorded_cost(known.rows) is None
+    text = claims.plan(known, 0.8, claims.Cost(10.0, "GPU-hours", "assumed"))
+    needed = ours.seeds_needed(0.6, 2**0.5 * 0.2, 0.8)
+    (line,) = [line for line in text.splitlines() if "regular grid" in line]
+    assert line.split()[-5:] == ["0.28", "paper", str(needed), str(2 * needed), f"{20.0 * needed:.1f}"]
+
+
+def test_a_plan_without_records_estimates_here(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--set", "depth=18", "--set", "size=32", "--set", "benchmark.sizes=64", "--device", "cpu"]
+    assert main(["plan", "A2", *small, "--results", "nowhere"]) == 0
+    assert "CPU-hours" in capsys.readouterr().out
