@@ -203,7 +203,7 @@ def seeds_needed(gap: float, std: float, power: float) -> int:
     if std == 0:
         return 2
     size = gap / std
-    seeds = max(2, math.ceil(((stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(power)) / size) ** 2))
+    seeds: int = max(2, math.ceil(((stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(power)) / size) ** 2))
     while seeds < NORMAL_FROM and TTestPower().power(size, seeds, ALPHA) < power:  # not a number: beyond 1 − 10⁻⁹
         seeds += 1
     return seeds

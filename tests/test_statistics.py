@@ -78,6 +78,15 @@ def test_the_trials_of_a_seed_may_be_fewer_than_another_s() -> None:
     assert found.trial_std == pytest.approx(within**0.5)
 
 
+def test_the_bootstrap_draws_every_trial_of_a_seed() -> None:
+    means = np.linspace(-1, 1, 12).tolist()
+    found, alone = ours.interval([[mean - 9, mean + 9] for mean in means]), ours.interval([[mean] for mean in means])
+    assert found is not None
+    assert alone is not None
+    assert found.low == pytest.approx(-found.high, rel=0.15)  # the first trials alone would pull it far to one side
+    assert found != pytest.approx(alone, rel=0.01)
+
+
 def test_ten_seeds_of_few_different_scores_are_left_to_student_s_t() -> None:
     scores = [[0.0]] * 9 + [[1.0]]
     wide = stats.t.ppf(0.975, 9) * stats.sem([0.0] * 9 + [1.0])
@@ -88,7 +97,11 @@ def test_what_n_does_not_allow_is_none() -> None:
     assert ours.cell([]) is None
     one = ours.cell([[3.0]])
     assert one == ours.Cell(3.0, 1, (1, 1), None, None, None)
-    assert ours.cell([[2.0, 4.0]]) == ours.Cell(3.0, 1, (2, 2), None, pytest.approx(2**0.5), None)
+    two = ours.cell([[2.0, 4.0]])
+    assert two is not None
+    assert two[:4] == (3.0, 1, (2, 2), None)
+    assert two.trial_std == pytest.approx(2**0.5)
+    assert two.interval is None
     assert ours.compare({0: [3.0]}, {0: [2.0]}) == ours.Comparison(1, 1.0, None, None, None, None, None, 1.0)
     assert ours.compare({}, {0: [2.0]}) == ours.Comparison(0, None, None, None, None, None, None, None)
 
