@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
                 base_words(), results_words())  # fmt: skip
     made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
     made.add_argument("--format", choices=FORMATS, default="text", help="(text)")
+    made.add_argument("--why", action="store_true", help="say of every run that does not count what differs")
     made = verb("claims", claims_verb, "say what the runs can decide: intervals, rows against one, verdicts",
                 "claims A1 --baseline SimSiam", base_words(), score_words(), results_words())  # fmt: skip
     made.add_argument("--baseline", metavar="ROW", help="that all are compared with (the table's first)")
@@ -96,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
         "show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words()
     )
     made.add_argument("run", metavar="RUN", help="the run's name, or how it begins")
+    made = verb("compare", compare_verb, "show what differs between two runs", "compare location-s0 location-s1",
+                results_words())  # fmt: skip
+    made.add_argument("runs", metavar="RUN", nargs=2, help="a run's name, or how it begins")
     made = verb("data", data_verb, "compose embedded data as a Pascal VOC folder",
                 "data scenes --images 100 --size 128 --out scenes")  # fmt: skip
     made.add_argument("name", metavar="NAME", choices=["scenes"], help="scenes")
@@ -180,7 +184,10 @@ def table_verb(given: argparse.Namespace) -> None:
     """Print a table."""
     from harness import tables
 
-    print(tables.render(given.name, rows(given), given.preset, given.format))
+    found = rows(given)
+    print(tables.render(given.name, found, given.preset, given.format))
+    if given.why:
+        print("\n".join(["", *tables.left_out(found, records.read_all(given.results)[0])]))
 
 
 def claims_verb(given: argparse.Namespace) -> None:
@@ -287,6 +294,14 @@ def show_verb(given: argparse.Namespace) -> None:
     print("\nfiles:")
     for file in sorted(record.folder.iterdir()):
         print(f"  {file.stat().st_size:>11,} {file.name}")
+
+
+def compare_verb(given: argparse.Namespace) -> None:
+    """Print two runs side by side."""
+    from harness.compare import compare
+
+    one, other = (records.find(given.results, name) for name in given.runs)
+    print(compare(one, other))
 
 
 def data_verb(given: argparse.Namespace) -> None:

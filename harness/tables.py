@@ -15,6 +15,7 @@ import tabulate as layout
 from tabulate import SEPARATING_LINE, tabulate
 
 from harness import ROOT
+from harness.compare import differences
 from harness.experiment import build, words
 from harness.presets import PRESETS
 from harness.records import Record
@@ -150,6 +151,24 @@ def row(
         return Row(label, control, full, reported.get(label, {}), (), missing=str(error).split(": ")[0])
     found = tuple(record for record in records if record.scores and seedless(record.settings) == wanted)
     return Row(label, control, full, reported.get(label, {}), found, missing=None)
+
+
+def left_out(found: Sequence[Row], records: Sequence[Record]) -> list[str]:
+    """One line for every run that fills no row: what keeps it from the row that it is nearest to."""
+    counted = {run.folder for row in found for run in row.runs}
+    settings = {
+        row.label: build(words().parse_args(shlex.split(row.words))).settings for row in found if not row.missing
+    }
+    lines = []
+    for record in records:
+        if record.folder not in counted:
+            options = {
+                name: differences(seedless(record.settings), seedless(wanted)) for name, wanted in settings.items()
+            }
+            label, nearest = min(options.items(), key=lambda option: len(option[1]))
+            reasons = [f"{field}={mine}, not {wanted}" for field, (mine, wanted) in nearest.items()]
+            lines.append(f"{record.id} is no {label}: {'; '.join(reasons) or f'it is {record.status}, not finished'}")
+    return lines or ["Every run counts."]
 
 
 def seedless(settings: dict[str, Any]) -> dict[str, Any]:

@@ -219,6 +219,19 @@ def peak(step: Step) -> int:
     return meter.peak
 
 
+def saved(step: Step) -> int:
+    """The bytes of the storages that a step keeps for its backward pass, each once, its inputs among them."""
+    kept: dict[int, Tensor] = {}  # held, so that no storage takes a dead one's place
+
+    def note(part: Tensor) -> Tensor:
+        kept.setdefault(part.untyped_storage()._cdata, part)
+        return part
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda part: part):
+        step()
+    return sum(part.untyped_storage().nbytes() for part in kept.values())
+
+
 def timed(step: Step, device: str, repeats: int) -> float:
     """Seconds a step."""
     start = time.perf_counter()
@@ -287,9 +300,10 @@ def report(sizes: Sizes, device: str, pairs: int = PAIRS) -> Iterator[str]:
         bar = "" if one.bar is None else f"≥ {one.bar:g}"
         yield line(one.name, ratios(one.ours, one.oracle, device, pairs), bar)
     pixel = next(one for one in rivals if one.bar == 1.3)
-    ours, oracle = (peak(step) / 2**20 for step in (pixel.ours, pixel.oracle))
+    for what, measure in (("peak beside the inputs", peak), ("kept for the backward pass", saved)):
+        ours, oracle = (measure(step) / 2**20 for step in (pixel.ours, pixel.oracle))
+        yield f"  {what}: ours {ours:.1f} MiB, the logits' form {oracle:.1f} MiB"
     yield from (
-        f"  its peak memory beside the inputs: {ours:.1f} MiB, the logits' form {oracle:.1f} MiB",
         "",
         f"{f'a step at {sizes.pixels} px by simsiam’s':<32}{'median':>9}  {'range':<20}{'n':>3}  bar",
     )

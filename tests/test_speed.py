@@ -26,3 +26,9 @@ def test_the_peak_is_that_of_the_tensors_alive_at_once() -> None:
         return total + (start * 2 + start).sum()  # two of 4 KiB at once
 
     assert 2**13 <= speed.peak(step) < 2**13 + 100
+
+
+def test_what_is_kept_for_the_backward_pass_counts_once() -> None:
+    start = torch.zeros(2**10, requires_grad=True)
+    assert speed.saved(lambda: (start * start).sum()) == 2**12
+    assert speed.saved(lambda: (start + start).sum()) == 0

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from harness import files, records, tables
 from harness import reproduce as module
+from harness.compare import compare
 from harness.experiment import Experiment, build, words
 from harness.pretrain import Machine
 from harness.reproduce import plan, reproduce
@@ -143,3 +145,34 @@ def test_the_gauges_are_the_means_of_the_last_epoch(tmp_path: Path) -> None:
     row = next(row for row in tables.rows("gauges", (), [run]) if row.label == "location")
     assert (row.n, row.values(tables.GAUGES[4]), row.values(tables.GAUGES[3])) == (1, [2.5], [])
     assert "2.50" in tables.render("gauges", [row], "demo", "text")
+
+
+def test_why_says_what_keeps_a_run_from_its_row() -> None:
+    found = [
+        record("--strategy location", 10, "counts"),
+        record("--strategy location --set epochs=3 --set match.sampler.side=5", 10, "other"),
+        record("--strategy simsiam", None, "half"),
+    ]
+    assert tables.left_out(list(lines(found).values()), found) == [
+        "other is no location: match.sampler.side=5, not 7; recipe.epochs=3, not 4",
+        "half is no SimSiam: it is RUNNING, not finished",
+    ]
+    assert tables.left_out(list(lines(found[:1]).values()), found[:1]) == ["Every run counts."]
+
+
+def test_two_runs_are_compared_field_by_field(tmp_path: Path) -> None:
+    runs = []
+    for name, line, loss in (("a", "--strategy location", 1.0), ("b", "--strategy location --set lr=0.1", 2.0)):
+        (tmp_path / name).mkdir()
+        points = [{"step": 1, "epoch": 0, "loss": 3.0}, {"step": 2, "epoch": 0, "loss": loss}]
+        text = "".join(json.dumps(point) + "\n" for point in points)
+        (tmp_path / name / "curve.jsonl").write_text(text, encoding="utf-8")
+        runs.append(record(line, 10 * loss, str(tmp_path / name)))
+    told = compare(*runs)
+    assert re.search(r"recipe\.lr +0\.05 +0\.1\n", told)
+    assert told.count("recipe.") == 1
+    assert re.search(r"AP50 +11 +21 +\+10", told)
+    assert re.search(r"loss +2 +2\.5 +\+0\.5", told)
+    assert told.endswith("curves: part at step 2")
+    assert compare(runs[0], runs[0]).startswith("settings that differ:\n  none")
+    assert compare(runs[0], runs[0]).endswith("curves: the same")
