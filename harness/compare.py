@@ -17,10 +17,9 @@ def compare(one: Record, other: Record) -> str:
         "scores": numbers(one.scores or {}, other.scores or {}),
         "gauges, means of the last epoch": numbers(one.gauges(), other.gauges()),
     }
-    heads = ["", one.id, other.id]
+    heads = ["", one.id, other.id, "difference"]
     blocks = [
-        f"{title}:\n"
-        + (tabulate(lines, heads if len(lines[0]) == 3 else [*heads, "difference"]) if lines else "  none")
+        f"{title}:\n" + (tabulate(lines, heads[: len(lines[0])], disable_numparse=True) if lines else "  none")
         for title, lines in parts.items()
     ]
     return "\n\n".join([*blocks, parting(one, other)])
