@@ -6,6 +6,7 @@ Lengths are in 224ths of a view's side, so that views of any size have the same 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from methods import geometry
@@ -13,6 +14,7 @@ from methods.chance import Stream
 from methods.recipe import require
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 SIDE = 224  # units of a view's side
@@ -53,20 +55,23 @@ class Windows:
         like = first if self.lattice == "first" else first.new_tensor([[0.0, 0.0, 1.0, 1.0]])
         one, other = turned(first, like), turned(second, like)
         levels = LEVELS if self.level == "both" else (self.level,)
-        lattice = torch.cat([windows(*LEVELS[level], first) for level in levels]).expand(len(first), -1, -1)
-        here, (there, valid) = lattice, carry(lattice, one, other)
-        if self.lattice == "both":
-            back, held = carry(lattice, other, one)
-            here, there = torch.cat([here, back], dim=1), torch.cat([there, lattice], dim=1)
-            valid = torch.cat([valid, held], dim=1)
+        lattice = torch.cat([windows(*LEVELS[level], first.device, first.dtype) for level in levels])
+        here = lattice.expand(len(first), -1, -1)
+        if self.lattice == "first":
+            there, valid = carry(lattice, one, other)
+        else:
+            carried, inside = carry(lattice, torch.cat([one, other]), torch.cat([other, one]))
+            (there, back), valid = carried.chunk(2), torch.cat(inside.chunk(2), dim=1)
+            here, there = torch.cat([here, back], dim=1), torch.cat([there, here], dim=1)
         return Pairs(seen(here, one, first), seen(there, other, second), valid)
 
 
-def windows(side: int, stride: int, like: Tensor) -> Tensor:
+@cache
+def windows(side: int, stride: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The boxes [N, 4] of a sliding window in the unit square, y outer and x inner; none reaches the far edges."""
     import torch
 
-    starts = torch.arange(0, SIDE - side, stride, device=like.device, dtype=like.dtype)
+    starts = torch.arange(0, SIDE - side, stride, device=device, dtype=dtype)
     y, x = torch.meshgrid(starts, starts, indexing="ij")
     return torch.stack([x, y, x + side, y + side], dim=-1).reshape(-1, 4) / SIDE
 
@@ -83,7 +88,7 @@ def seen(boxes: Tensor, frame: Tensor, view: Tensor) -> Tensor:
 
 
 def carry(boxes: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit boxes [B, N, 4] of one frame [B, 4] in another's unit square, and whether they lie in it [B, N].
+    """Unit boxes [B, N, 4] or [N, 4] of frames [B, 4] in others' unit squares, and whether they lie in them [B, N].
 
     The upper left corner may touch the frame's edge, the lower right may not, as in ReSim.
     """

@@ -23,12 +23,12 @@ class Stream:
 
     def __init__(self, seed: Tensor) -> None:
         """Start at the first number."""
-        self.start, self.drawn = scramble(scramble(seed) ^ (seed >> 32)), 0
+        self.seed, self.drawn = seed, 0
 
     def __getitem__(self, images: Tensor) -> Stream:
         """What is left of the streams of some images, a mask [B]."""
-        rest = Stream.__new__(Stream)
-        rest.start, rest.drawn = self.start[images], self.drawn
+        rest = Stream(self.seed[images])
+        rest.drawn = self.drawn
         return rest
 
     def __call__(self, *shape: int) -> Tensor:
@@ -36,10 +36,11 @@ class Stream:
         import torch
 
         count = torch.Size(shape).numel()
-        index = torch.arange(self.drawn, self.drawn + count, device=self.start.device)
+        index = torch.arange(self.drawn, self.drawn + count, device=self.seed.device)
         self.drawn += count
-        numbers = scramble(self.start[:, None] + scramble(index + 1))
-        return ((numbers >> 8) * 2.0**-24).reshape(len(self.start), *shape)
+        start = scramble(scramble(self.seed) ^ (self.seed >> 32))
+        numbers = scramble(start[:, None] + scramble(index + 1))
+        return ((numbers >> 8) * 2.0**-24).reshape(len(self.seed), *shape)
 
 
 def scramble(number: Tensor) -> Tensor:

@@ -146,7 +146,7 @@ def test_the_way_back_is_the_transpose(strategy: Strategy, one: Boxes, other: Bo
 @given(batches, batches)
 def test_carrying_windows_there_and_back_changes_nothing(one: Boxes, other: Boxes) -> None:
     first, second = look(one).box, look(other).box
-    lattice = windows(48, 32, first).expand(3, -1, -1)
+    lattice = windows(48, 32, first.device, first.dtype).expand(3, -1, -1)
     there, _ = carry(lattice, first, second)
     torch.testing.assert_close(carry(there, second, first)[0], lattice, atol=1e-9, rtol=0)
     assert torch.equal(turned(turned(first, second), first), first)
