@@ -187,9 +187,7 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
     """
     named = [None if text is None else folder_of(text) for text in (experiment.data, experiment.benchmark_data)]
     judged = experiment.benchmark.prepare(named[1], cache)
-    source = experiment.scenes.folder(cache) if experiment.scenes else named[0]
-    if source is None:
-        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
+    source = source_of(experiment, cache)
     images = list_images(source)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -220,6 +218,15 @@ def finished(experiment: Experiment, results: Path) -> records.Record | None:
     """The finished run of exactly these settings, None if there is none."""
     folder = results / "runs" / experiment.run_id
     return records.read(folder) if (folder / "scores.json").exists() else None
+
+
+def source_of(experiment: Experiment, cache: Path) -> Path:
+    """The folder of the images to pre-train on: embedded scenes, composed if need be, or the user's."""
+    if experiment.scenes:
+        return experiment.scenes.folder(cache)
+    if experiment.data is None:
+        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
+    return folder_of(experiment.data)
 
 
 def train_backbone(experiment: Experiment, images: Sequence[Path], folder: Path, machine: Machine) -> None:

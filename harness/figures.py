@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from benchmarks.scenes.compose import compose
 from benchmarks.scenes.layout import Layout
 from harness import plugins, records
-from harness.experiment import Experiment, change, folder_of, list_images, rebuild, split_change
+from harness.experiment import Experiment, change, list_images, rebuild, source_of, split_change
 from harness.gauges import match_error, places
 from harness.plots import save
 from harness.presets import PRESETS
@@ -193,8 +193,7 @@ def categories(record: records.Record, cache: Path, images: int, size: int) -> F
 
 def views_of(experiment: Experiment, recipe: Recipe, cache: Path, images: int) -> list[tuple[View, View]]:
     """Two views of each of so many images, evenly spread over those that the experiment pre-trains on."""
-    folder = experiment.scenes.folder(cache) if experiment.scenes else folder_of(str(experiment.data))
-    listed = list_images(folder)
+    listed = list_images(source_of(experiment, cache))
     require("--images", images, 1 <= images <= len(listed), f"between 1 and {len(listed)}, as many as the run has")
     chosen = [number * len(listed) // images for number in range(images)]
     return [find_views(read(listed[index]), recipe, experiment.seed, index, mirrored=False) for index in chosen]
