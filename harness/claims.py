@@ -29,7 +29,7 @@ from harness.statistics import (
     seeds_needed,
     verdict,
 )
-from harness.tables import STYLES, Row, scale
+from harness.tables import Row, laid_out, scale
 
 POWER = 0.8
 MEASURED_FROM = 3  # shared seeds whose spread is believed before the published one
@@ -159,12 +159,6 @@ def comparison_table(others: dict[str, Comparison], style: str) -> str:
          number(one.better)] for label, one in others.items()
     ]  # fmt: skip
     return laid_out(head, lines, style)
-
-
-def laid_out(head: list[str], lines: list[list[str]], style: str) -> str:
-    """Words left, numbers right."""
-    align = ["left", *["right"] * (len(head) - 1)]
-    return tabulate(lines, head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
 
 
 def verdict_lines(verdicts: dict[str, tuple[Comparison, Verdict]], style: str) -> list[str]:

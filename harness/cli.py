@@ -184,10 +184,11 @@ def table_verb(given: argparse.Namespace) -> None:
     """Print a table."""
     from harness import tables
 
-    found = rows(given)
+    known = recorded(given)
+    found = tables.rows(given.name, extra_words(given), known)
     print(tables.render(given.name, found, given.preset, given.format))
     if given.why:
-        print("\n".join(["", *tables.left_out(found, records.read_all(given.results)[0])]))
+        print("\n".join(["", *tables.left_out(found, known)]))
 
 
 def claims_verb(given: argparse.Namespace) -> None:
@@ -221,15 +222,21 @@ def evidence(given: argparse.Namespace) -> Evidence:
 
 
 def rows(given: argparse.Namespace) -> list[Row]:
-    """The rows of the named table from the records; folders that are no records are named on stderr."""
+    """The rows of the named table from the records."""
     from harness import tables
 
-    if given.name not in tables.TABLES:
-        raise plugins.unknown("table", given.name, tables.TABLES)
+    return tables.rows(given.name, extra_words(given), recorded(given))
+
+
+def recorded(given: argparse.Namespace) -> list[records.Record]:
+    """The records for the named table, which must exist; folders that are no records are named on stderr."""
+    from harness import tables
+
+    tables.named(given.name)
     found, broken = records.read_all(given.results)
     for line in broken:
         print(f"harness: left out: {line}", file=sys.stderr)
-    return tables.rows(given.name, extra_words(given), found)
+    return found
 
 
 def plot_verb(given: argparse.Namespace) -> None:
@@ -248,13 +255,9 @@ def plot_verb(given: argparse.Namespace) -> None:
 
 def reproduce_verb(given: argparse.Namespace) -> None:
     """Run every experiment of the tables that has not been run; SIGTERM stops it as cleanly as Ctrl-C."""
-    from harness import tables
     from harness.reproduce import plan, reproduce
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for name in given.names:
-        if name not in tables.TABLES:
-            raise plugins.unknown("table", name, tables.TABLES)
     experiments = plan(given.names, extra_words(given), given.seed)
     if given.dry_run:
         for line, experiment in experiments.items():

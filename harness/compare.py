@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness.records import Record, curve
+from harness.records import Record
 
 
 def compare(one: Record, other: Record) -> str:
@@ -49,7 +49,7 @@ def numbers(one: Mapping[str, float], other: Mapping[str, float]) -> list[list[s
 
 def parting(one: Record, other: Record) -> str:
     """The first step at which the pre-trainings measured different things."""
-    pairs = list(zip(curve(one.folder), curve(other.folder), strict=False))
+    pairs = list(zip(one.curve, other.curve, strict=False))
     if not pairs:
         return "curves: none to compare"
     step = next((a["step"] for a, b in pairs if a != b), None)

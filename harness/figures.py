@@ -42,7 +42,7 @@ from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe, require
 from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.simsiam import SimSiam
-from methods.views import View, mix, normalise, read, view
+from methods.views import View, mix, normalise, read, two_views
 
 STYLE = {"font.family": "DejaVu Sans", "font.size": 7, "axes.linewidth": 1.2, "pdf.fonttype": 42, "savefig.dpi": 200}
 WIDTH = 7.0  # inches, a page's two columns
@@ -100,10 +100,7 @@ def find_views(source: Image.Image, recipe: Recipe, seed: int, index: int, mirro
 
 def draw_views(source: Image.Image, recipe: Recipe, seed: int) -> tuple[View, View]:
     """The two views that the pre-training's data set makes from a seed, as batches of one."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        pair = view(source, recipe, seed), view(source, recipe, seed)
-    one, other = (View(*(part[None] for part in single)) for single in pair)
+    one, other = (View(*(part[None] for part in single)) for single in two_views(source, recipe, seed))
     return one, other
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness import files
-from harness.records import Record, curve
+from harness.records import Record
 from harness.tables import GAUGES, SCORES, TABLES, Column, Row
 
 COLOURS = {  # of every row wherever it is drawn: Okabe and Ito's, told apart by the colour-blind, and two greys
@@ -115,11 +115,7 @@ def gauge(ax: Axes, rows: Sequence[Row], column: Column) -> Axes:
 def lines_of(runs: Sequence[Record], column: Column) -> tuple[list[int], list[list[float]]]:
     """The steps at which all runs have measured something, and each run's values there."""
     found = [
-        {
-            point["step"]: point[column.name] * column.scale
-            for point in curve(run.folder)
-            if column.name in present(point)
-        }
+        {point["step"]: point[column.name] * column.scale for point in run.curve if column.name in present(point)}
         for run in runs
     ]
     steps = sorted(set.intersection(*(set(one) for one in found))) if found else []

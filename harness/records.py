@@ -13,6 +13,7 @@ import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,14 @@ class Record:
         """The folder's name."""
         return self.folder.name
 
+    @cached_property
+    def curve(self) -> list[dict[str, Any]]:
+        """The points of its pre-training, read once; empty where nothing was trained."""
+        return read_curve(self.folder)
+
     def gauges(self) -> dict[str, float]:
         """The pre-training's gauges, each the mean over its last epoch; empty where nothing was trained."""
-        points = curve(self.folder)
-        last = [point for point in points if point["epoch"] == points[-1]["epoch"]]
+        last = [point for point in self.curve if point["epoch"] == self.curve[-1]["epoch"]]
         measured = {name: [point[name] for point in last if point[name] is not None] for name in (last or [{}])[0]}
         return {name: statistics.fmean(values) for name, values in measured.items() if values and name not in WHERE}
 
@@ -51,7 +56,7 @@ def read(folder: Path) -> Record:
     return Record(folder, settings, scores, "COMPLETED" if finished else run.get("status", "RUNNING"))
 
 
-def curve(folder: Path) -> list[dict[str, Any]]:
+def read_curve(folder: Path) -> list[dict[str, Any]]:
     """The points of a run's pre-training, a torn last line left out; ValueError names a curve that is none."""
     file = folder / "curve.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.experiment import Experiment, build, finished, run, words
-from harness.tables import TABLES
+from harness.tables import named
 
 if TYPE_CHECKING:
     from harness.pretrain import Machine
 
 
 def plan(names: Sequence[str], extra: Sequence[str], seed: int) -> dict[str, Experiment]:
-    """Words of `harness run` → experiment, of every row of the tables, each experiment once."""
+    """Words of `harness run` → experiment, of every row of the tables, each experiment once; UnknownName for none."""
     found: dict[str, Experiment] = {}
     for name in names:
-        for line in (*TABLES[name].rows.values(), *TABLES[name].controls.values()):
+        for line in (*named(name).rows.values(), *named(name).controls.values()):
             full = shlex.join([*shlex.split(line), *extra, *(["--seed", str(seed)] if seed else [])])
             found[full] = build(words().parse_args(shlex.split(full)))
     return found

@@ -17,6 +17,7 @@ from tabulate import SEPARATING_LINE, tabulate
 from harness import ROOT
 from harness.compare import differences
 from harness.experiment import build, words
+from harness.plugins import unknown
 from harness.presets import PRESETS
 from harness.records import Record
 
@@ -99,6 +100,13 @@ TABLES["gauges"] = Table(
         "each the mean over the last epoch",
     ),
 )
+
+
+def named(name: str) -> Table:
+    """A table by its name; UnknownName says which there are."""
+    if name not in TABLES:
+        raise unknown("table", name, TABLES)
+    return TABLES[name]
 
 
 @dataclass(frozen=True)
@@ -214,12 +222,16 @@ def render(name: str, found: Sequence[Row], preset: str, style: str) -> str:
         return json.dumps([line(row, columns) for row in found], indent=2, ensure_ascii=False)
     notes = [f"Table {name}: {TABLES[name].summary}", *scale(preset), *TABLES[name].notes]
     below = gaps(found)
-    head = headings(columns)
-    align = ["left", *["right"] * (len(head) - 1)]
-    body = tabulate(cells(found, columns, style), head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
+    body = laid_out(headings(columns), cells(found, columns, style), style)
     if style == "latex":
         return "\n".join([*(f"% {note}" for note in notes), body, *(f"% {note}" for note in below)])
     return "\n".join([*notes, "", body, *([""] if below else []), *below])
+
+
+def laid_out(head: list[str], lines: Sequence[list[str] | str], style: str) -> str:
+    """A table as text, md or latex: words left, numbers right."""
+    align = ["left", *["right"] * (len(head) - 1)]
+    return tabulate(lines, head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
 
 
 def headings(columns: Sequence[Column]) -> list[str]:

@@ -47,10 +47,7 @@ class TwoViews(Dataset[tuple[View, View]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[View, View]:
         """The two views, uint8, of (epoch, index)."""
         epoch, index = key
-        source, seed = read(self.files[index]), mix(self.seed, epoch, index)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            return view(source, self.recipe, seed), view(source, self.recipe, seed)
+        return two_views(read(self.files[index]), self.recipe, mix(self.seed, epoch, index))
 
 
 class Order(Sampler[list[tuple[int, int]]]):
@@ -86,6 +83,13 @@ def read(file: Path) -> Image.Image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenImage(f"{file}: cannot be decoded as an image ({error})") from error
+
+
+def two_views(source: Image.Image, recipe: Recipe, seed: int) -> tuple[View, View]:
+    """Two views of a source, a pure function of the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return view(source, recipe, seed), view(source, recipe, seed)
 
 
 def view(source: Image.Image, recipe: Recipe, seed: int) -> View:
