@@ -94,10 +94,10 @@ TABLES["gauges"] = Table(
     controls={"shuffled": "--strategy shuffled"},
     columns=GAUGES,
     notes=(
-        "std of ẑ·√C and effective rank of ẑ: 1 and many if healthy, 0 and 1 if collapsed;",
+        "std of ẑ·√C and effective rank of ẑ: 1 and many if healthy, 0 and 1 collapsed;",
         "match: % of images with a pair; pairs: an image's; error: their mean distance in",
-        "the source, in cells; entropy and usage of the categories arg-max z: % of log C, C;",
-        "each the mean over the last epoch",
+        "the source, in cells; entropy and usage of the categories arg-max z: % of log C",
+        "and of C; each the mean over the last epoch",
     ),
 )
 
