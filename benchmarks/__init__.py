@@ -1,1 +1,51 @@
 """How a backbone is judged: each benchmark turns a ResNet state dict under torchvision's names into scores."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+
+class Data(Protocol):
+    """What a benchmark has checked and will learn from."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs whenever the data does, and not with the folder that it lies in."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line: how many images, and of what."""
+        ...
+
+
+class Benchmark(Protocol):
+    """A frozen dataclass whose fields are its settings; a benchmark inherits from this class.
+
+    Importing its module must not import torch: the command line reads the settings.
+    """
+
+    name: ClassVar[str]  # on the command line and in the record
+    depth: int  # of the ResNet that it judges: the recipe's
+
+    def prepare(self, data: Path | None, cache: Path) -> Any:
+        """The data, a `Data`, read and checked whole before anything is trained; ValueError in one line.
+
+        data is the user's folder; what the benchmark makes itself goes below `cache`.
+        """
+        ...
+
+    def evaluate(self, backbone: Path, data: Any, folder: Path, seed: int, device: str = "cpu") -> dict[str, float]:
+        """The scores of a file that holds a state dict under torchvision's names, without fc.
+
+        folder keeps whatever shows how the scores came about. Everything random follows `seed`.
+        """
+        ...
+
+    def remarks(self, data: Any) -> list[str]:
+        """What a reader of the scores must know before the run, a line each: printed and recorded."""
+        return []
+
+    def doubts(self, scores: Mapping[str, float], data: Any, trained: bool) -> list[str]:
+        """Why scores are not to be believed, a line each: printed and recorded; `trained` is the backbone."""
+        return []
