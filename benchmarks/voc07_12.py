@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from benchmarks import Benchmark
 from benchmarks.detection import Detector
 from benchmarks.voc import Voc, VocError, check, read_split
 
@@ -11,7 +12,7 @@ CLASSES = 20
 
 
 @dataclass(frozen=True)
-class Voc0712(Detector):
+class Voc0712(Detector, Benchmark):
     """Faster R-CNN R50-C4 on VOC07+12, 24,000 iterations."""
 
     name: ClassVar[str] = "voc07+12"

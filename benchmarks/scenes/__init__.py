@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from benchmarks import Benchmark
 from benchmarks.detection import Detector
 from benchmarks.scenes.layout import Layout, fingerprint
 from benchmarks.voc import Voc, read
 
 
 @dataclass(frozen=True)
-class Scenes(Detector):
+class Scenes(Detector, Benchmark):
     """Faster R-CNN on the embedded data, synthetic composites."""
 
     name: ClassVar[str] = "scenes"
