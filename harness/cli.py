@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness import ROOT, plugins, records
 from harness.experiment import base_words, build, extra_words, finished, run, seed_words, words
+from harness.export import KINDS, export
 from harness.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ def parser() -> argparse.ArgumentParser:
     made = verb("compare", compare_verb, "show what differs between two runs", "compare location-s0 location-s1",
                 results_words())  # fmt: skip
     made.add_argument("runs", metavar="RUN", nargs=2, help="a run's name, or how it begins")
+    made = verb("export", export_verb, "write a run's backbone for another library, and say how it is loaded there",
+                "export location-s0 --to timm", results_words())  # fmt: skip
+    made.add_argument("run", metavar="RUN", help="the run's name, or how it begins; its weights must be here")
+    made.add_argument("--to", metavar="LIBRARY", choices=KINDS, required=True, help=", ".join(KINDS))
+    made.add_argument("--out", metavar="FILE", type=Path, help="a file that does not exist yet (RUN-LIBRARY.pth here)")
     made = verb("data", data_verb, "compose embedded data as a Pascal VOC folder",
                 "data scenes --images 100 --size 128 --out scenes")  # fmt: skip
     made.add_argument("name", metavar="NAME", choices=["scenes"], help="scenes")
@@ -305,6 +311,12 @@ def compare_verb(given: argparse.Namespace) -> None:
 
     one, other = (records.find(given.results, name) for name in given.runs)
     print(compare(one, other))
+
+
+def export_verb(given: argparse.Namespace) -> None:
+    """Write a run's backbone; name the file and print the Python that loads it."""
+    file, lines = export(records.find(given.results, given.run), given.to, given.out)
+    print(f"backbone: {shown(file)}\n\n{lines}")
 
 
 def data_verb(given: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ backbone.pth  the product (not kept in git)     detection.*      the benchmark's
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 import warnings
 from collections.abc import Callable
@@ -101,6 +102,27 @@ def find(results: Path, name: str) -> Record:
     raise ValueError(
         f"no run {name!r} in {runs}: " + (f"choose from {', '.join(names)}" if names else "there are none")
     )
+
+
+def weights_of(record: Record, *names: str) -> tuple[Path, ...]:
+    """The run's files of these names; ValueError says which one is missing and what makes it."""
+    found = tuple(record.folder / name for name in names)
+    for file in found:
+        if not file.exists():
+            raise ValueError(
+                f"run {record.id} has no {file.name} here, since weights are not kept in git: make it with"
+                f" `{command_of(record)} --results weights`, then give this command --results weights"
+            )
+    return found
+
+
+def command_of(record: Record) -> str:
+    """The command that makes the run, as its record has it."""
+    file = record.folder / "provenance.json"
+    line = read_json(file).get("command", []) if file.exists() else []
+    strategy, seed = (str(record.settings.get(name, name.upper())) for name in ("strategy", "seed"))
+    wanted = ["harness", "run", "--strategy", strategy, "--seed", seed]
+    return shlex.join(line if line[:2] == ["harness", "run"] else wanted)
 
 
 def observe(folder: Path, settings: dict[str, Any], work: Callable[[], dict[str, float]]) -> dict[str, float]:
