@@ -81,9 +81,9 @@ def export(record: records.Record, to: str, out: Path | None) -> tuple[Path, str
 def depth_of(record: records.Record) -> int:
     """The depth of a run's ResNet; ValueError where its settings have none."""
     try:
-        depth: int = record.settings["recipe"]["depth"]
+        depth: int = record.settings["benchmark"]["depth"]  # which the recipe shares, where there is one
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{record.folder / 'config.json'}: it has no recipe.depth") from error
+        raise ValueError(f"{record.folder / 'config.json'}: it has no benchmark.depth") from error
     return depth
 
 
@@ -114,11 +114,11 @@ def labelled(state: State, depth: int, record: records.Record) -> bytes:
 
 
 def origin(record: records.Record) -> dict[str, str]:
-    """The run, its strategy and seed, and the commit; what its record does not say is left out."""
+    """The run, its strategy and seed or its given file's hash, and the commit; what is not recorded is left out."""
     file = record.folder / "provenance.json"
     code = records.read_json(file).get("code") if file.exists() else None
-    facts = {"run": record.id, "strategy": record.settings.get("strategy"), "seed": record.settings.get("seed"),
-             "commit": code.get("commit") if isinstance(code, dict) else None}  # fmt: skip
+    told = {name: record.settings.get(name) for name in ("strategy", "seed", "backbone")}
+    facts = {"run": record.id, **told, "commit": code.get("commit") if isinstance(code, dict) else None}
     return {name: str(fact) for name, fact in facts.items() if fact is not None}
 
 

@@ -39,7 +39,7 @@ def plant(results: Path, depth: int) -> nn.Module:
     folder.mkdir(parents=True)
     model = encoder(depth, zero_init=False)
     contents: dict[str, Any] = {
-        "config": {"strategy": "candidate_regions", "seed": 3, "recipe": {"depth": depth}},
+        "config": {"strategy": "candidate_regions", "seed": 3, "benchmark": {"depth": depth}},
         "run": {"status": "COMPLETED"},
         "provenance": {"command": ["harness", "run", "--seed", "3"], "code": {"commit": "c0ffee", "dirty": False}},
     }
@@ -218,15 +218,15 @@ def no_weights_and_a_bare_record(folder: Path) -> None:
 
 
 def another_depth(folder: Path) -> None:
-    (folder / "config.json").write_text('{"recipe": {"depth": 50}}')
+    (folder / "config.json").write_text('{"benchmark": {"depth": 50}}')
 
 
 def an_odd_depth(folder: Path) -> None:
-    (folder / "config.json").write_text('{"recipe": {"depth": [18]}}')
+    (folder / "config.json").write_text('{"benchmark": {"depth": [18]}}')
 
 
 def no_depth(folder: Path) -> None:
-    (folder / "config.json").write_text('{"recipe": 3}')
+    (folder / "config.json").write_text('{"benchmark": 3}')
 
 
 def infinite(folder: Path) -> None:
@@ -242,7 +242,7 @@ def infinite(folder: Path) -> None:
         (no_weights_and_a_bare_record, "make it with `harness run --strategy STRATEGY --seed SEED --results weights`"),
         (another_depth, "backbone.pth: checkpoint of another architecture: ResNet-18, not ResNet-50"),
         (an_odd_depth, "depth [18]: choose from 18, 34, 50, 101, 152"),
-        (no_depth, "config.json: it has no recipe.depth"),
+        (no_depth, "config.json: it has no benchmark.depth"),
         (infinite, "backbone.pth: 'bn1.bias' holds a number that is not finite"),
     ],
 )

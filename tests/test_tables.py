@@ -33,7 +33,7 @@ def lines(found: Sequence[records.Record], extra: Sequence[str] = ()) -> dict[st
 
 
 def test_an_empty_checkout_s_table_is_the_to_do_list() -> None:
-    text = tables.render("A1", list(lines([]).values()), "demo", "text")
+    text = tables.render("A1", list(lines([]).values()), "demo", False, "text")
     assert "harness run --strategy location\n" in text
     assert "54.9" in text
     assert "NOT comparable" in text
@@ -76,18 +76,20 @@ def test_the_first_row_of_a2_is_a1_s_location() -> None:
 def test_every_row_of_the_paper_has_its_numbers() -> None:
     for name, table in tables.TABLES.items():
         for row in tables.rows(name, (), []):
-            assert bool(row.reported) == (name != "gauges" and not row.control)
-        assert len(table.rows) == {"A1": 6, "A2": 4, "gauges": 9}[name]
+            assert bool(row.reported) == (name in ("A1", "A2") and not row.control)
+        assert len(table.rows) == {"A1": 6, "A2": 4, "coco": 6, "gauges": 9}[name]
 
 
 def test_mean_spread_and_n_in_every_format() -> None:
     found = list(lines([record("--strategy location", 10), record("--strategy location --seed 1", 12)]).values())
-    assert "11.0 ± 1.4" in tables.render("A1", found, "demo", "text")
-    assert "| location" in tables.render("A1", found, "demo", "md")
-    assert r"\toprule" in tables.render("A1", found, "demo", "latex")
-    entry = next(row for row in json.loads(tables.render("A1", found, "demo", "json")) if row["row"] == "location")
+    assert "11.0 ± 1.4" in tables.render("A1", found, "demo", False, "text")
+    assert "| location" in tables.render("A1", found, "demo", False, "md")
+    assert r"\toprule" in tables.render("A1", found, "demo", False, "latex")
+    entry = next(
+        row for row in json.loads(tables.render("A1", found, "demo", False, "json")) if row["row"] == "location"
+    )
     assert (entry["AP"], entry["AP_std"], entry["n"], entry["paper_AP"]) == (11.0, 1.4142, 2, 54.9)
-    cells = {row["row"]: row for row in csv.DictReader(io.StringIO(tables.render("A1", found, "demo", "csv")))}
+    cells = {row["row"]: row for row in csv.DictReader(io.StringIO(tables.render("A1", found, "demo", False, "csv")))}
     assert (cells["location"]["AP"], cells["SimSiam"]["AP"]) == ("11.0", "")
 
 
@@ -95,14 +97,16 @@ def test_a_row_that_the_words_mean_nothing_to_says_so() -> None:
     found = lines([], ["--set", "match.min_overlap=5"])
     assert (found["location"].missing, found["shuffled"].missing) == (None, None)
     assert str(found["SimSiam"].missing).startswith("no field 'min_overlap'")
-    assert "SimSiam: no field 'min_overlap'" in tables.render("A1", list(found.values()), "demo", "text")
+    assert "SimSiam: no field 'min_overlap'" in tables.render("A1", list(found.values()), "demo", False, "text")
 
 
 def test_both_tables_hold_nine_experiments_and_two_controls() -> None:
-    experiments = plan(["A1", "A2", "gauges"], ["--set", "epochs=3"], 4)
-    assert len({one.run_id for one in experiments.values()}) == len(experiments) == 11
-    assert all(one.seed == 4 and one.recipe.epochs == 3 for one in experiments.values())
-    assert len({one.strategy_name for one in experiments.values()}) == 8
+    experiments = plan(["A1", "A2", "gauges"], ["--set", "epochs=3"], 4, 2)
+    assert len(experiments) == 11
+    runs = [one for trials in experiments.values() for one in trials]
+    assert len({one.run_id for one in runs}) == len(runs) == 22
+    assert all((one.seed, one.settings["recipe"]["epochs"]) == (4, 3) for one in runs)
+    assert len({one.backbone.name for one in runs}) == 8
 
 
 def test_reproduce_runs_what_is_missing_and_goes_on(
@@ -121,15 +125,15 @@ def test_reproduce_runs_what_is_missing_and_goes_on(
         return records.read(folder)
 
     monkeypatch.setattr(module, "run", fake)
-    experiments = plan(["A2"], [], 0)
+    experiments = plan(["A2"], [], 0, 1)
     with pytest.raises(KeyboardInterrupt):
         reproduce(experiments, Machine(), tmp_path, tmp_path)
-    assert "4 experiments, 0 of them run already" in capsys.readouterr().out
+    assert "4 runs, 0 of them run already" in capsys.readouterr().out
     ran.remove(ran[0])
     with pytest.raises(KeyboardInterrupt):
         reproduce(experiments, Machine(), tmp_path, tmp_path)
     told = capsys.readouterr().out
-    assert "4 experiments, 2 of them run already" in told
+    assert "4 runs, 2 of them run already" in told
     assert "[3/4] harness run --strategy location --set match.sampler=biased" in told
     assert "AP 1.00" in told
     assert len(ran) == len(set(ran)) == 2
@@ -144,7 +148,7 @@ def test_the_gauges_are_the_means_of_the_last_epoch(tmp_path: Path) -> None:
     assert run.gauges() == {"error": 2.5}
     row = next(row for row in tables.rows("gauges", (), [run]) if row.label == "location")
     assert (row.n, row.values(tables.GAUGES[4]), row.values(tables.GAUGES[3])) == (1, [2.5], [])
-    assert "2.50" in tables.render("gauges", [row], "demo", "text")
+    assert "2.50" in tables.render("gauges", [row], "demo", False, "text")
 
 
 def test_why_says_what_keeps_a_run_from_its_row() -> None:
@@ -176,3 +180,61 @@ def test_two_runs_are_compared_field_by_field(tmp_path: Path) -> None:
     assert told.endswith("curves: part at step 2")
     assert compare(runs[0], runs[0]).startswith("settings that differ:\n  none")
     assert compare(runs[0], runs[0]).endswith("curves: the same")
+
+
+def stored(folder: Path, line: str, ap: float, data: str = "a", judged: str = "b") -> records.Record:
+    """A record with a provenance, on disk."""
+    folder.mkdir(parents=True)
+    facts = {"data": {"fingerprint": data}, "benchmark_data": {"fingerprint": judged}}
+    files.write_json(folder / "provenance.json", facts)
+    return record(line, ap, str(folder))
+
+
+@pytest.mark.parametrize("part", ["data", "judged"])
+def test_runs_on_other_data_are_not_averaged(part: str, tmp_path: Path) -> None:
+    found = [
+        stored(tmp_path / "1", "--strategy location", 10),
+        stored(tmp_path / "2", "--strategy simsiam", 10),
+        stored(tmp_path / "3", "--strategy location --seed 1", 20, **{part: "c"}),
+    ]
+    rows = lines(found)
+    assert rows["location"].values(tables.SCORES[0]) == [10]
+    named = {"data": "data", "judged": "benchmark_data"}[part]
+    assert tables.left_out(list(rows.values()), found) == [
+        f"3 is no location: its {named} is not that of most runs here (c)"
+    ]
+
+
+def test_a_copied_record_counts_once(tmp_path: Path) -> None:
+    found = [stored(tmp_path / name, "--strategy location --seed 2", 10) for name in ("1", "2")]
+    rows = lines(found)
+    assert (rows["location"].count, [run.id for run in rows["location"].runs]) == ("1", ["1"])
+    assert tables.left_out(list(rows.values()), found) == [
+        "2 is no location: another record here is of its seed 2 and trial 0"
+    ]
+
+
+def trials(scores: dict[int, list[float]]) -> list[records.Record]:
+    """Runs of location: seed → the AP of each trial."""
+    found = []
+    for seed, values in scores.items():
+        for trial, ap in enumerate(values):
+            one = record(f"--strategy location --seed {seed}", ap, f"{seed} {trial}")
+            found.append(records.Record(one.folder, {**one.settings, "trial": trial}, one.scores, one.status))
+    return found
+
+
+def test_the_mean_is_that_of_the_seeds_however_many_trials_each_has() -> None:
+    row = lines(trials({0: [10, 12, 14], 1: [20]}))["location"]
+    assert row.seeds(tables.SCORES[0]) == {0: [10, 12, 14], 1: [20]}
+    assert (row.n, row.count) == (2, "2×1–3")
+    assert tables.ours(row, tables.SCORES[0]) == "16.0 ± 5.7"
+    entry = tables.line(row, tables.SCORES)
+    assert (entry["AP"], entry["AP_std"], entry["n"], entry["trials"]) == (16.0, 5.6569, 2, 4)
+    assert "n×k: k fine-tuning trials a seed" in tables.render("A1", [row], "demo", False, "text")
+
+
+def test_of_one_seed_the_spread_is_its_trials() -> None:
+    row = lines(trials({3: [10, 12]}))["location"]
+    assert (row.count, tables.ours(row, tables.SCORES[0])) == ("1×2", "11.0 ± 1.4")
+    assert tables.ours(lines(trials({3: [10]}))["location"], tables.SCORES[0]) == "10.0"
