@@ -36,7 +36,7 @@ class Backbone(NamedTuple):
     """A ResNet without its head as it was found in a file."""
 
     state: dict[str, Tensor]  # under torchvision's names, all of them, float32
-    prefix: str  # what stands before those names in the file, a container's key included
+    prefix: str  # what stands before those names, in the file or in the dictionary within it
     left_out: list[str]  # the file's other tensors in groups: "fc (2)", "encoder_k (320)"
 
 
@@ -165,7 +165,7 @@ def read_backbone(file: Path, depth: int) -> Backbone:
         prefix, state = _choose({one: _take(tensors, one, depth) for one in _prefixes(tensors, depth)})
     except ConvertError as error:
         raise ConvertError(f"{file}: {error}") from None
-    return Backbone(state, prefix, _left_out(tensors, prefix, state))
+    return Backbone(state, _within(content, prefix), _left_out(tensors, prefix, state))
 
 
 def _load(file: Path) -> Any:
@@ -291,6 +291,12 @@ def _choose(states: Mapping[str, dict[str, Tensor]]) -> tuple[str, dict[str, Ten
         if not all(torch.equal(tensor, its[name]) for name, tensor in state.items()):
             raise ConvertError(f"two different ResNets: behind {prefix!r} and behind {other!r}: save one of them alone")
     return prefix, state
+
+
+def _within(content: Mapping[str, Any], prefix: str) -> str:
+    """The prefix without the key of the dictionary that it lies in."""
+    keys = [f"{key}." for key, value in content.items() if isinstance(value, Mapping)]
+    return next((prefix.removeprefix(key) for key in keys if prefix.startswith(key)), prefix)
 
 
 def _left_out(tensors: Mapping[str, Tensor], prefix: str, state: Mapping[str, Tensor]) -> list[str]:

@@ -263,13 +263,13 @@ def plain(state: dict[str, Tensor]) -> Any:
 
 FOUND: dict[Make, tuple[str, list[str]]] = {
     plain: ("", ["fc (2)"]),
-    moco: ("state_dict.module.encoder_q.", ["encoder_k (122)", "fc (4)", "queue (1)", "queue_ptr (1)"]),
-    densecl: ("state_dict.backbone.", ["encoder_q (120)", "encoder_k (120)", "neck (2)"]),
-    pixpro: ("model.module.encoder.", ["encoder_k (120)", "projector (2)"]),
-    simsiam: ("state_dict.module.encoder.", ["fc (2)", "predictor (2)"]),
+    moco: ("module.encoder_q.", ["encoder_k (122)", "fc (4)", "queue (1)", "queue_ptr (1)"]),
+    densecl: ("backbone.", ["encoder_q (120)", "encoder_k (120)", "neck (2)"]),
+    pixpro: ("module.encoder.", ["encoder_k (120)", "projector (2)"]),
+    simsiam: ("module.encoder.", ["fc (2)", "predictor (2)"]),
     before_0_4_1: ("", []),
-    dino: ("student.module.backbone.", ["teacher (120)"]),
-    averaged: ("state_dict_ema.", []),
+    dino: ("module.backbone.", ["teacher (120)"]),
+    averaged: ("", []),
 }
 
 
