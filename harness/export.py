@@ -115,8 +115,7 @@ def labelled(state: State, depth: int, record: records.Record) -> bytes:
 
 def origin(record: records.Record) -> dict[str, str]:
     """The run, its strategy and seed or its given file's hash, and the commit; what is not recorded is left out."""
-    file = record.folder / "provenance.json"
-    code = records.read_json(file).get("code") if file.exists() else None
+    code = record.provenance.get("code")
     told = {name: record.settings.get(name) for name in ("strategy", "seed", "backbone")}
     facts = {"run": record.id, **told, "commit": code.get("commit") if isinstance(code, dict) else None}
     return {name: str(fact) for name, fact in facts.items() if fact is not None}
