@@ -50,6 +50,11 @@ class Voc:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @property
+    def images(self) -> tuple[int, int]:
+        """How many train and test have."""
+        return len(self.train), len(self.test)
+
+    @property
     def summary(self) -> str:
         """One line: images, objects and classes."""
         objects = [sum(len(r.labels) for r in split) for split in (self.train, self.test)]
