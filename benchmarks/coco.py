@@ -121,7 +121,7 @@ class MaskDetector(Published):
 
         names = f"coco-{scratch.name}-train", f"coco-{scratch.name}-test"
         for name, split in zip(names, (TRAIN, TEST), strict=True):
-            register_coco_instances(name, {}, str(annotations(data.folder, split)), str(data.folder / split))
+            register_coco_instances(name, {}, str(listing(data.folder, split)), str(data.folder / split))
         try:
             yield names
         finally:
@@ -142,7 +142,7 @@ class MaskDetector(Published):
 # --- data
 
 
-def annotations(folder: Path, split: str) -> Path:
+def listing(folder: Path, split: str) -> Path:
     """The file that lists a split's images and objects."""
     return folder / "annotations" / f"instances_{split}.json"
 
@@ -152,10 +152,10 @@ def read(folder: Path) -> Coco:
     if not folder.is_dir():
         raise CocoError(f"{folder}: no such folder")
     for split in (TRAIN, TEST):
-        for part in (annotations(folder, split), folder / split):
+        for part in (listing(folder, split), folder / split):
             if not part.exists():
                 raise CocoError(f"{part}: missing, the {split} split needs it")
-    train, test = (_split(annotations(folder, split), folder / split) for split in (TRAIN, TEST))
+    train, test = (_split(listing(folder, split), folder / split) for split in (TRAIN, TEST))
     if train.categories != test.categories:
         raise CocoError(f"{test.path}: its categories are not those of {train.path.name}")
     if shared := train.names & test.names:
@@ -208,7 +208,7 @@ def _table(found: Any, key: str, path: Path, least: int = 0) -> dict[int, Entry]
     table: dict[int, Entry] = {}
     for entry in entries:
         id = entry.get("id") if isinstance(entry, dict) else None
-        if not _whole(id, least, MOST):
+        if type(id) is not int or not least <= id <= MOST:
             raise CocoError(f"{path}: an entry of {key} has the id {shown(id)}, a whole number was expected")
         if id in table:
             raise CocoError(f"{path}: the id {id} is twice in {key}")

@@ -17,7 +17,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import Benchmark
 from benchmarks.convert import BLOCKS, convert_file, load_into
 from benchmarks.voc import Record, Voc
 
@@ -41,7 +40,7 @@ class DetectionError(ValueError):
 
 
 @dataclass(frozen=True)
-class Detector(Benchmark):
+class Detector:
     """A Faster R-CNN and its fine-tuning; by default a slim R18-FPN for small images on a laptop's CPU."""
 
     depth: int = 18  # of the ResNet; the backbone file must have the same

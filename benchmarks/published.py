@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import Any, ClassVar
 
-from benchmarks import outliers
+from benchmarks import Benchmark, outliers
 from benchmarks.detection import DetectionError, Detector, config
 
 GPUS = 8  # of each protocol
@@ -18,7 +18,7 @@ README = "README of PixPro, METHODS 11.3"
 
 
 @dataclass(frozen=True)
-class Published(Detector):
+class Published(Detector, Benchmark):
     """A protocol on 8 GPUs with the number of its images and the scores known of it."""
 
     official: ClassVar[tuple[int, int]]  # images of train and test

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from benchmarks import Benchmark
 from benchmarks.detection import Detector
 from benchmarks.voc import Voc, VocError, read
 
 
 # inherits the detector's fields, so that its settings are set and recorded flat: `--set benchmark.lr=0.01`
 @dataclass(frozen=True)
-class VocFolder(Detector):
+class VocFolder(Detector, Benchmark):
     """Faster R-CNN on your own folder in Pascal VOC layout."""
 
     name: ClassVar[str] = "voc-folder"

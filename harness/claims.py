@@ -29,35 +29,10 @@ from harness.statistics import (
     seeds_needed,
     verdict,
 )
-from harness.tables import Row, laid_out, scale
+from harness.tables import GAUGES, TABLES, Claim, Column, Row, laid_out, named, scale
 
 POWER = 0.8
 MEASURED_FROM = 3  # shared seeds whose spread is believed before the published one
-
-
-@dataclass(frozen=True)
-class Claim:
-    """That one row scores more than another, or with a margin that they differ by less than it."""
-
-    more: str  # a row of the table
-    less: str
-    margin: float | None = None  # points of the score
-
-
-CLAIMS = {
-    "A1": (
-        Claim("SimSiam", "feature similarity"),
-        Claim("pixel distance", "SimSiam", margin=1.0),  # [R] "≈" spans 0.2 AP to 0.8 AP75
-        Claim("location", "pixel distance"),
-        Claim("location", "candidate regions"),
-        Claim("location + region", "location"),
-    ),
-    "A2": (
-        Claim("7×7 regular grid", "heavily biased"),
-        Claim("uniform", "heavily biased"),
-        Claim("mildly biased", "heavily biased"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -65,7 +40,7 @@ class Evidence:
     """All that is known about one score of a table."""
 
     table: str
-    score: str  # AP, AP50 or AP75
+    score: Column
     rows: Sequence[Row]
     preset: str
     changed: bool  # from the preset, which is then not the paper's
@@ -77,14 +52,18 @@ class Evidence:
 
     @property
     def runs(self) -> dict[str, Runs]:
-        """Row → seed → scores, one fine-tuning trial a seed."""
-        return {row.label: {run.settings["seed"]: [run.scores[self.score]] for run in row.runs
-                            if run.scores and self.score in run.scores} for row in self.rows}  # fmt: skip
+        """Row → pre-training seed → the scores of its fine-tuning trials."""
+        return {row.label: row.seeds(self.score) for row in self.rows}
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The paper's."""
+        return named(self.table).claims
 
     def gap(self, claim: Claim) -> float:
         """The paper's, in points of the score."""
         paper = {row.label: row.reported for row in self.rows}
-        return round(paper[claim.more][self.score] - paper[claim.less][self.score], 1)
+        return round(paper[claim.more][self.score.name] - paper[claim.less][self.score.name], 1)
 
     def name(self, claim: Claim) -> str:
         """The claim in one line."""
@@ -93,24 +72,30 @@ class Evidence:
         return f"{self.table}: {claim.more} ≈ {claim.less} within {claim.margin:.1f}"
 
 
-def evidence(table: str, score: str, rows: Sequence[Row], preset: str, changed: bool) -> Evidence:
-    """Of a table that makes claims; UnknownName says which do."""
-    if table not in CLAIMS:
-        raise plugins.unknown("table with claims", table, CLAIMS)
-    return Evidence(table, score, rows, preset, changed)
+def evidence(table: str, score: str | None, rows: Sequence[Row], preset: str, changed: bool) -> Evidence:
+    """Of a table of scores, the first if none is named; UnknownName says which there are."""
+    known = {one.name: one for one in named(table).columns if one not in GAUGES}
+    if not known:
+        raise plugins.unknown("table of scores", table, [name for name in TABLES if TABLES[name].columns is not GAUGES])
+    if score is not None and score not in known:
+        raise plugins.unknown("score", score, known)
+    return Evidence(table, known[score or next(iter(known))], rows, preset, changed)
 
 
-def published_noise(score: str) -> float:
+def published_noise(score: str) -> float | None:
     """Standard deviation of the difference of two runs, from that of one fine-tuning (results/reported/noise.csv)."""
     with open(ROOT / "results" / "reported" / "noise.csv", encoding="utf-8", newline="") as lines:
-        return math.sqrt(2) * {line["score"]: float(line["std"]) for line in csv.DictReader(lines)}[score]
+        known = {line["score"]: math.sqrt(2) * float(line["std"]) for line in csv.DictReader(lines)}
+    return known.get(score)
 
 
 def judge(known: Evidence, claim: Claim, power: float = POWER) -> tuple[Comparison, Verdict]:
     """A claim's two rows compared, and the verdict."""
     runs = known.runs
     found = compare(runs[claim.more], runs[claim.less])
-    return found, verdict(found, known.gap(claim), claim.margin, known.comparable, published_noise(known.score), power)
+    return found, verdict(
+        found, known.gap(claim), claim.margin, known.comparable, published_noise(known.score.name), power
+    )
 
 
 def report(known: Evidence, baseline: str | None, style: str) -> str:
@@ -121,15 +106,15 @@ def report(known: Evidence, baseline: str | None, style: str) -> str:
         raise plugins.unknown("row", chosen, labels)
     cells = {label: cell(list(runs.values())) for label, runs in known.runs.items()}
     others = against(known.runs, chosen)
-    verdicts = {known.name(claim): judge(known, claim) for claim in CLAIMS[known.table]}
+    verdicts = {known.name(claim): judge(known, claim) for claim in known.claims}
     if style == "json":
         return as_json(known, chosen, cells, others, verdicts)
     first = best(cells)
     parts = [
-        [f"Table {known.table}, {known.score}: what the evidence can decide", *scale(known.preset)[:-1]],
+        [f"Table {known.table}, {known.score.name}: what the evidence can decide", *scale(known.preset, known.changed)],
         [cell_table(cells, first, style)],
         [f"less {chosen}, paired by seed:", "", comparison_table(others, style)],
-        ["claims of the paper:", "", *verdict_lines(verdicts, style)],
+        *([["claims of the paper:", "", *verdict_lines(verdicts, style)]] if verdicts else []),
         notes(cells, others, first),
     ]
     return "\n\n".join("\n".join(part) for part in parts)
@@ -206,7 +191,7 @@ def as_json(
     """All of it, for programs; what n does not allow is null."""
     content = {
         "table": known.table,
-        "score": known.score,
+        "score": known.score.name,
         "preset": known.preset,
         "comparable": known.comparable,
         "rows": {label: one and one._asdict() for label, one in cells.items()},
@@ -260,11 +245,14 @@ def plan(known: Evidence, power: float, cost: Cost) -> str:
     """The seeds that each claim needs at that power, the runs that are missing for them and their hours."""
     lines: list[list[str]] = []
     wanted: dict[str, int] = {}
-    for claim in CLAIMS[known.table]:
+    for claim in known.claims:
         if claim.margin is not None and not known.comparable:
             lines.append([known.name(claim), "", "–", "–", "–"])
             continue
         std, seeds, source = needs(known, claim, power)
+        if std is None:
+            lines.append([known.name(claim), "not known", "–", "–", "–"])
+            continue
         pair = {label: max(0, seeds - len(known.runs[label])) for label in (claim.more, claim.less)}
         wanted = {**wanted, **{label: max(count, wanted.get(label, 0)) for label, count in pair.items()}}
         runs = sum(pair.values())
@@ -272,8 +260,8 @@ def plan(known: Evidence, power: float, cost: Cost) -> str:
     total = sum(wanted.values())
     lines.append(["all claims, a row's runs shared", "", "", f"{total:,}", f"{total * cost.hours:,.1f}"])
     return "\n".join([
-        f"Table {known.table}, {known.score}: seeds n that decide each claim with power {power:g} at two-sided 5 %",
-        *scale(known.preset)[:-1],
+        f"Table {known.table}, {known.score.name}: seeds n that decide each claim with power {power:g}, two-sided 5 %",
+        *scale(known.preset, known.changed),
         "",
         laid_out(["claim, with the paper's gap", "noise", "n", "runs", "hours"], lines, "text"),
         "",
@@ -287,10 +275,10 @@ def plan(known: Evidence, power: float, cost: Cost) -> str:
     ])  # fmt: skip
 
 
-def needs(known: Evidence, claim: Claim, power: float) -> tuple[float, int, str]:
+def needs(known: Evidence, claim: Claim, power: float) -> tuple[float | None, int, str]:
     """The noise of a claim's difference, the seeds that it needs, and where the noise is from."""
     found = compare(known.runs[claim.more], known.runs[claim.less])
     measured = found.std if found.seeds >= MEASURED_FROM else None
-    std = published_noise(known.score) if measured is None else measured
+    std = published_noise(known.score.name) if measured is None else measured
     source = "paper" if measured is None else f"n={found.seeds}"
-    return std, seeds_needed(room(known.gap(claim), claim.margin), std, power), source
+    return std, 0 if std is None else seeds_needed(room(known.gap(claim), claim.margin), std, power), source

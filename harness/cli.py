@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--dry-run", action="store_true", help="print settings, steps and an estimate; do nothing")
     made = verb("table", table_verb, "print a table of the paper beside our numbers", "table A1 --format md",
                 base_words(), results_words())  # fmt: skip
-    made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
+    made.add_argument("name", metavar="TABLE", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--format", choices=FORMATS, default="text", help="(text)")
     made.add_argument("--why", action="store_true", help="say of every run that does not count what differs")
     made = verb("claims", claims_verb, "say what the runs can decide: intervals, rows against one, verdicts",
@@ -86,11 +86,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--power", metavar="P", type=float, default=0.8, help="chance to find the paper's gap (0.8)")
     made = verb("plot", plot_verb, "draw a table from the records, as PNG and PDF", "plot A1 --results results/demo",
                 base_words(), results_words())  # fmt: skip
-    made.add_argument("name", metavar="TABLE", help="A1, A2 or gauges")
+    made.add_argument("name", metavar="TABLE", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--out", metavar="STEM", type=Path, help="path without ending (RESULTS/plots/TABLE)")
     made = verb("reproduce", reproduce_verb, "run all experiments of tables that have not been run",
                 "reproduce A1 A2", base_words(), seed_words(), machine_words(), results_words())  # fmt: skip
-    made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2 or gauges")
+    made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
     verb("list", list_verb, "list all that can be chosen by name", "list")
     made = verb(
@@ -147,8 +147,8 @@ def machine_words() -> argparse.ArgumentParser:
 def score_words() -> argparse.ArgumentParser:
     """A table that makes claims, and a score of it."""
     made = argparse.ArgumentParser(add_help=False)
-    made.add_argument("name", metavar="TABLE", help="A1 or A2")
-    made.add_argument("--score", choices=("AP", "AP50", "AP75"), default="AP", help="(AP)")
+    made.add_argument("name", metavar="TABLE", help="A1, A2, coco, or a dotted path to a table of yours")
+    made.add_argument("--score", metavar="NAME", help="AP, AP50 or AP75 (the table's first)")
     return made
 
 
@@ -168,16 +168,17 @@ def run_verb(given: argparse.Namespace) -> None:
     if given.dry_run:
         from harness.estimate import estimate
 
-        print(estimate(experiment, machine(given)))
+        print(estimate(experiment.trials(given.trials), machine(given)))
         return
-    found = finished(experiment, given.results)
-    if found:
-        print(f"this has been run: {found.id}")
-    else:
-        print(f"run {experiment.run_id}", flush=True)
-        found = run(experiment, machine(given), given.results, CACHE)
-    print("  ".join(f"{name} {score:.2f}" for name, score in (found.scores or {}).items()))
-    print(f"record: {shown(found.folder)}")
+    for one in experiment.trials(given.trials):
+        found = finished(one, given.results)
+        if found:
+            print(f"this has been run: {found.id}")
+        else:
+            print(f"run {one.run_id}", flush=True)
+            found = run(one, machine(given), given.results, CACHE)
+        print("  ".join(f"{name} {score:.2f}" for name, score in (found.scores or {}).items()))
+        print(f"record: {shown(found.folder)}")
 
 
 def table_verb(given: argparse.Namespace) -> None:
@@ -186,7 +187,7 @@ def table_verb(given: argparse.Namespace) -> None:
 
     known = recorded(given)
     found = tables.rows(given.name, extra_words(given), known)
-    print(tables.render(given.name, found, given.preset, given.format))
+    print(tables.render(given.name, found, given.preset, changed(given), given.format))
     if given.why:
         print("\n".join(["", *tables.left_out(found, known)]))
 
@@ -218,7 +219,12 @@ def evidence(given: argparse.Namespace) -> Evidence:
     """One score of the named table."""
     from harness import claims
 
-    return claims.evidence(given.name, given.score, rows(given), given.preset, bool(given.set or given.benchmark))
+    return claims.evidence(given.name, given.score, rows(given), given.preset, changed(given))
+
+
+def changed(given: argparse.Namespace) -> bool:
+    """Whether the words change settings of the preset."""
+    return bool(given.set or given.benchmark)
 
 
 def rows(given: argparse.Namespace) -> list[Row]:
@@ -258,10 +264,11 @@ def reproduce_verb(given: argparse.Namespace) -> None:
     from harness.reproduce import plan, reproduce
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    experiments = plan(given.names, extra_words(given), given.seed)
+    experiments = plan(given.names, extra_words(given), given.seed, given.trials)
     if given.dry_run:
-        for line, experiment in experiments.items():
-            print(f"{'run already' if finished(experiment, given.results) else 'missing':<11}  harness run {line}")
+        for line, trials in experiments.items():
+            left = [one for one in trials if not finished(one, given.results)]
+            print(f"{'missing' if left else 'run already':<11}  harness run {line}")
         return
     reproduce(experiments, machine(given), given.results, CACHE)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from harness.experiment import Experiment, folder_of, list_images
+from harness.backbones import Given, Pretraining, folder_of, list_images
+from harness.experiment import Experiment
 from harness.pretrain import Machine, Training, build_optimizer, update
 from methods.encoder import encoder
 from methods.pixsim import PixSim
@@ -34,24 +35,29 @@ class Probe(NamedTuple):
     kept: float  # bytes that an image keeps for the backward pass
 
 
-def estimate(experiment: Experiment, machine: Machine) -> str:
+def estimate(trials: Sequence[Experiment], machine: Machine) -> str:
     """Settings, steps, parameters and an estimate of time and memory on this machine, good to a factor of two."""
+    experiment, more = trials[0], len(trials) - 1
     return "\n".join([
         f"run {experiment.run_id}: dry, nothing is done",
         f"settings: {json.dumps(experiment.settings, indent=2, ensure_ascii=False)}",
         *pretraining(experiment, machine),
         *benchmark(experiment, machine),
+        *([f"  and so often again for the other {more} of {len(trials)} trials"] if more else []),
         f"estimated from steps of {SIZES[0]} and {SIZES[1]} images on {machine.device}, good to a factor of two",
     ])  # fmt: skip
 
 
 def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     """Lines on the pre-training."""
-    if not experiment.strategy.trains:
+    trained = experiment.backbone
+    if isinstance(trained, Given):
+        return [f"pre-training: none, the backbone is {trained.file}"]
+    if not trained.strategy.trains:
         return ["pre-training: none, the backbone stays as the seed draws it"]
-    recipe, (images, whence) = experiment.recipe, count_images(experiment)
+    recipe, (images, whence) = trained.recipe, count_images(trained)
     steps = images // recipe.batch * recipe.epochs
-    found = probe(experiment.strategy, recipe, machine)
+    found = probe(trained.strategy, recipe, machine)
     memory = (12 * found.parameters + recipe.batch * found.kept) / GIB + BASE  # weights, gradients and momentum
     return [
         f"pre-training: {images:,} images ({whence}), {recipe.epochs} epochs, {steps:,} steps of {recipe.batch}, "
@@ -67,21 +73,21 @@ def training_seconds(recipe: Recipe, images: int, found: Probe) -> float:
 
 def hours(experiment: Experiment, machine: Machine) -> float:
     """Of a whole run on this machine, good to a factor of two."""
-    seconds = detector_seconds(experiment, machine)
-    if experiment.strategy.trains:
-        found = probe(experiment.strategy, experiment.recipe, machine)
-        seconds += training_seconds(experiment.recipe, count_images(experiment)[0], found)
+    seconds, trained = detector_seconds(experiment, machine), experiment.backbone
+    if isinstance(trained, Pretraining) and trained.strategy.trains:
+        found = probe(trained.strategy, trained.recipe, machine)
+        seconds += training_seconds(trained.recipe, count_images(trained)[0], found)
     return seconds / 3600
 
 
-def count_images(experiment: Experiment) -> tuple[int, str]:
+def count_images(trained: Pretraining) -> tuple[int, str]:
     """How many images there are to pre-train on, and where."""
-    if experiment.scenes:
-        return experiment.scenes.train, "embedded scenes"
-    if experiment.data is None:
+    if trained.scenes:
+        return trained.scenes.train, "embedded scenes"
+    if trained.data is None:
         return IMAGENET, "ImageNet's count, as no --data is given"
-    folder = folder_of(experiment.data)
-    return len(list_images(folder)), experiment.data
+    folder = folder_of(trained.data)
+    return len(list_images(folder)), trained.data
 
 
 def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:
@@ -127,7 +133,7 @@ def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
 def detector_seconds(experiment: Experiment, machine: Machine) -> float:
     """Of the detector's fine-tuning."""
     detector, device = experiment.benchmark, torch.device(machine.device)
-    network, side = encoder(detector.depth, experiment.recipe.zero_init).to(device), detector.sizes[-1]
+    network, side = encoder(detector.depth, zero_init=False).to(device), detector.sizes[-1]
     image = torch.randn(1, 3, side, side, device=device)
     seconds = fastest(lambda: network(image).mean().backward(), device) * HEADS[detector.family]
     return float(seconds * detector.iterations * detector.batch)

@@ -1,14 +1,13 @@
-"""One experiment: strategy, recipe and benchmark, from the words of a command line to scores."""
+"""One experiment: a backbone, pre-trained or given, and a benchmark, from the words of a command line to scores."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.scenes import Scenes
 from harness import files, plugins, provenance, records
+from harness.backbones import Given, Pretraining, folder_of, forget_other
 from harness.presets import PRESETS, Preset
 from harness.settings import assign, describe, restore
 from methods.recipe import Recipe
@@ -23,40 +23,46 @@ from methods.recipe import Recipe
 if TYPE_CHECKING:
     from harness.pretrain import Machine
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-
 
 @dataclass(frozen=True)
 class Experiment:
     """Everything that decides a run's scores, save the machine."""
 
-    strategy_name: str
-    strategy: Any
-    recipe: Recipe
+    backbone: Pretraining | Given
     benchmark: Any
-    scenes: Scenes | None  # to pre-train on; None: the folder
-    data: str | None  # folder to pre-train on, as the user wrote it
     benchmark_data: str | None
     seed: int
+    trial: int = 0  # of the fine-tunings of one backbone
 
     @property
     def settings(self) -> dict[str, Any]:
         """What is recorded, and compared when a table looks for its runs."""
         return {
-            "strategy": self.strategy_name,
-            "match": describe(self.strategy),
-            "recipe": describe(self.recipe),
-            "data": self.data if self.scenes is None else f"scenes-{self.scenes.fingerprint}",
+            **self.backbone.settings,
             "benchmark": {"name": self.benchmark.name, **describe(self.benchmark)},
             "benchmark_data": self.benchmark_data,
             "seed": self.seed,
+            "trial": self.trial,
         }
 
     @property
     def run_id(self) -> str:
-        """The name of its run: strategy, seed and a hash of all settings."""
-        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
-        return f"{self.strategy_name}-s{self.seed}-{digest[:8]}"
+        """The name of its run: the backbone's, seed, a hash of all settings, and any but the first trial."""
+        settings = {name: value for name, value in self.settings.items() if name != "trial"}
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return f"{self.backbone.name}-s{self.seed}-{digest[:8]}" + (f"-t{self.trial}" if self.trial else "")
+
+    @property
+    def tuning_seed(self) -> int:
+        """Of all that is random in the benchmark, equal for all backbones: in the first trial the run's seed."""
+        digest = hashlib.sha256(f"{self.seed} {self.trial}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") if self.trial else self.seed
+
+    def trials(self, count: int) -> list[Experiment]:
+        """The first trials of this backbone; ValueError for none."""
+        if count < 1:
+            raise ValueError(f"--trials {count}: at least 1 was expected")
+        return [replace(self, trial=trial) for trial in range(count)]
 
 
 def base_words() -> argparse.ArgumentParser:
@@ -78,9 +84,10 @@ def base_words() -> argparse.ArgumentParser:
 
 
 def seed_words() -> argparse.ArgumentParser:
-    """The one word that makes runs of equal settings differ."""
+    """The words that make runs of equal settings differ."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is random (0)")
+    parser.add_argument("--trials", metavar="K", type=int, default=1, help="fine-tunings of the one backbone (1)")
     return parser
 
 
@@ -88,6 +95,7 @@ def words() -> argparse.ArgumentParser:
     """The words that define an experiment: those of `harness run` and of a table's rows alike."""
     parser = argparse.ArgumentParser(add_help=False, parents=[base_words(), seed_words()])
     parser.add_argument("--strategy", metavar="NAME", help="which sites agree: see `harness list`, or a dotted path")
+    parser.add_argument("--backbone", metavar="FILE", help="judge this one instead: .pth or .safetensors, any prefix")
     return parser
 
 
@@ -101,8 +109,6 @@ def extra_words(given: argparse.Namespace) -> list[str]:
 
 def build(given: argparse.Namespace) -> Experiment:
     """The experiment of parsed words; a ValueError says which word stands for nothing and what there is."""
-    if given.strategy is None:
-        raise ValueError(f"--strategy is missing: choose from {', '.join(plugins.strategy_files())}")
     if given.seed < 0:
         raise ValueError(f"--seed {given.seed}: must be at least 0")
     if given.preset not in PRESETS:
@@ -113,33 +119,56 @@ def build(given: argparse.Namespace) -> Experiment:
     benchmark = change(base_benchmark(preset, given.benchmark, recipe.depth), "benchmark", changes)
     if benchmark.depth != recipe.depth:
         raise ValueError(f"benchmark.depth={benchmark.depth}: the backbone has depth {recipe.depth}")
-    return Experiment(
-        strategy_name=given.strategy,
+    if given.backbone is None:
+        backbone: Pretraining | Given = pretraining(given, preset, recipe, benchmark, changes)
+    else:
+        backbone = given_backbone(given, recipe.depth, changes)
+    return Experiment(backbone, benchmark, given.benchmark_data, given.seed)
+
+
+def pretraining(
+    given: argparse.Namespace, preset: Preset, recipe: Recipe, benchmark: Any, changes: Sequence[tuple[str, str, str]]
+) -> Pretraining:
+    """What the words train."""
+    if given.strategy is None:
+        raise ValueError(f"--strategy is missing: choose from {', '.join(plugins.strategy_files())}")
+    return Pretraining(
+        name=given.strategy,
         strategy=change(plugins.strategy(given.strategy)(), "match", changes),
         recipe=recipe,
-        benchmark=benchmark,
         scenes=embedded(preset, benchmark) if given.data is None else None,
         data=given.data,
-        benchmark_data=given.benchmark_data,
-        seed=given.seed,
     )
 
 
-def rebuild(settings: dict[str, Any]) -> Experiment:
-    """The experiment that a record's settings describe; ValueError where this version knows none such."""
+def given_backbone(given: argparse.Namespace, depth: int, changes: Sequence[tuple[str, str, str]]) -> Given:
+    """The file that the words name; ValueError where they also ask for a pre-training."""
+    trains = [
+        f"--set {field}" for part, field, _ in changes if (part, field) != ("recipe", "depth") and part != "benchmark"
+    ]
+    asked = [*(["--strategy"] if given.strategy else []), *(["--data"] if given.data else []), *trains]
+    if asked:
+        raise ValueError(f"--backbone {given.backbone}: nothing is pre-trained, so {', '.join(asked)} means nothing")
+    file = Path(given.backbone)
+    if not file.is_file():
+        raise ValueError(f"--backbone {file}: no such file")
+    with open(file, "rb") as content:
+        return Given(file, hashlib.file_digest(content, "sha256").hexdigest(), depth)
+
+
+def rebuild(settings: dict[str, Any]) -> Pretraining:
+    """The pre-training that a record's settings describe; ValueError where this version knows none such."""
+    if "backbone" in settings:
+        raise ValueError("the run's backbone was given as a file, so nothing is known of a pre-training")
     try:
         judged = dict(settings["benchmark"])
-        benchmark = restore(plugins.benchmark(judged.pop("name"))(), judged)
-        scenes = embedded_as(settings["data"], benchmark)
-        return Experiment(
-            strategy_name=settings["strategy"],
+        scenes = embedded_as(settings["data"], restore(plugins.benchmark(judged.pop("name"))(), judged))
+        return Pretraining(
+            name=settings["strategy"],
             strategy=restore(plugins.strategy(settings["strategy"])(), settings["match"]),
             recipe=restore(Recipe(), settings["recipe"]),
-            benchmark=benchmark,
             scenes=scenes,
             data=None if scenes else settings["data"],
-            benchmark_data=settings["benchmark_data"],
-            seed=settings["seed"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the record's settings are not a run's ({type(error).__name__}: {error})") from error
@@ -181,94 +210,56 @@ def embedded(preset: Preset, benchmark: Any) -> Scenes | None:
 
 
 def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) -> records.Record:
-    """Pre-train, benchmark and record; goes on with an unfinished run of the same settings.
+    """Pre-train or take over the backbone, benchmark and record; goes on with an unfinished run of the same settings.
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     """
-    named = [None if text is None else folder_of(text) for text in (experiment.data, experiment.benchmark_data)]
-    judged = experiment.benchmark.prepare(named[1], cache)
-    source = source_of(experiment, cache)
-    images = list_images(source)
+    named = None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
+    judged = experiment.benchmark.prepare(named, cache)
+    origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
+    if forget_other(folder, origin.key):
+        print("code or data are not those that this run began with: its pre-training starts again", flush=True)
     facts = {
         "command": ["harness", *sys.argv[1:]],
         "code": provenance.code(),
         "versions": provenance.versions(),
         "machine": {**provenance.device(machine.device), "workers": machine.workers},
-        "data": {"images": len(images), "fingerprint": provenance.fingerprint(images, source)},
+        **origin.facts,
+        "backbone": {"key": origin.key},
         "benchmark_data": {"fingerprint": judged.fingerprint, "summary": judged.summary},
+        "remarks": experiment.benchmark.remarks(judged),
     }
+    tell(facts["remarks"])
 
     def work() -> dict[str, float]:
         with account(folder, facts) as seconds:
-            backbone = folder / "backbone.pth"
             with clock(seconds, "pretrain"):
-                if not backbone.exists():
-                    train_backbone(experiment, images, folder, machine)
+                facts["backbone"] |= origin.write(folder)
             with clock(seconds, "benchmark"):
-                scores = experiment.benchmark.evaluate(backbone, judged, folder, experiment.seed, machine.device)
-        return {name: float(score) for name, score in scores.items()}
+                found = experiment.benchmark.evaluate(
+                    folder / "backbone.pth", judged, folder, experiment.tuning_seed, machine.device
+                )
+            scores = {name: float(score) for name, score in found.items()}
+            facts["doubts"] = experiment.benchmark.doubts(scores, judged, origin.trained)
+        return scores
 
     records.observe(folder, experiment.settings, work)
+    tell(f"doubtful: {doubt}" for doubt in facts["doubts"])
     return records.read(folder)
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print lines at once."""
+    for line in lines:
+        print(line, flush=True)
 
 
 def finished(experiment: Experiment, results: Path) -> records.Record | None:
     """The finished run of exactly these settings, None if there is none."""
     folder = results / "runs" / experiment.run_id
     return records.read(folder) if (folder / "scores.json").exists() else None
-
-
-def source_of(experiment: Experiment, cache: Path) -> Path:
-    """The folder of the images to pre-train on: embedded scenes, composed if need be, or the user's."""
-    if experiment.scenes:
-        return experiment.scenes.folder(cache)
-    if experiment.data is None:
-        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
-    return folder_of(experiment.data)
-
-
-def train_backbone(experiment: Experiment, images: Sequence[Path], folder: Path, machine: Machine) -> None:
-    """Write folder/backbone.pth; torch is first needed here."""
-    from harness.pretrain import pretrain
-
-    pretrain(experiment.strategy, experiment.recipe, images, folder, experiment.seed, machine)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The images below a folder in a fixed order, of a Pascal VOC folder its train split alone; ValueError if none."""
-    found = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
-    if names := train_names(folder):
-        found = [file for file in found if file.parent.name == "JPEGImages" and file.stem in names]
-    if not found:
-        raise ValueError(f"{folder}: no images to pre-train on (looked for {', '.join(sorted(SUFFIXES))})")
-    for file in found:
-        if file.stat().st_size == 0:
-            raise ValueError(f"{file}: an empty file, not an image")
-    return found
-
-
-def train_names(folder: Path) -> set[str]:
-    """The images that a Pascal VOC folder trains on, trainval.txt if test.txt is apart from it; else none."""
-    lists = folder / "ImageSets" / "Main"
-    order = ("trainval", "train") if (lists / "test.txt").is_file() else ("train", "trainval")
-    found = next((lists / f"{name}.txt" for name in order if (lists / f"{name}.txt").is_file()), None)
-    return set(found.read_text(encoding="utf-8").split()) if found else set()
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, hidden ones and links to folders left out."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
-
-
-def folder_of(text: str) -> Path:
-    """A path that the user wrote, which must be a folder."""
-    if not Path(text).is_dir():
-        raise ValueError(f"{text}: no such folder")
-    return Path(text)
 
 
 @contextmanager

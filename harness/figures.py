@@ -30,7 +30,8 @@ from torch.nn import functional as F
 from benchmarks.scenes.compose import compose
 from benchmarks.scenes.layout import Layout
 from harness import plugins, records
-from harness.experiment import Experiment, change, list_images, rebuild, source_of, split_change
+from harness.backbones import list_images, source_of
+from harness.experiment import change, rebuild, split_change
 from harness.gauges import match_error, places
 from harness.plots import save
 from harness.presets import PRESETS
@@ -167,7 +168,14 @@ def command_of(record: records.Record) -> str:
     """The command that makes the run, as its record has it."""
     file = record.folder / "provenance.json"
     line = records.read_json(file).get("command", []) if file.exists() else []
-    wanted = ["harness", "run", "--strategy", record.settings["strategy"], "--seed", str(record.settings["seed"])]
+    wanted = [
+        "harness",
+        "run",
+        "--strategy",
+        record.settings.get("strategy", "NAME"),
+        "--seed",
+        str(record.settings["seed"]),
+    ]
     return shlex.join(line if line[:2] == ["harness", "run"] else wanted)
 
 
@@ -177,23 +185,22 @@ def command_of(record: records.Record) -> str:
 @context(STYLE, after_reset=True)
 def categories(record: records.Record, cache: Path, images: int, size: int) -> Figure:
     """Fig. A1 (METHODS 7.3): in two views of each of so many of a run's images, the arg-max channel of z by colour."""
-    experiment = rebuild(record.settings)
-    recipe = display(experiment.recipe, size)
+    trained, seed = rebuild(record.settings), record.settings["seed"]
+    recipe = display(trained.recipe, size)
     weights = Weights(*weights_of(record, "backbone.pth", "heads.pth"))
-    pairs = views_of(experiment, recipe, cache, images)
-    model = load(experiment.strategy, recipe, experiment.seed, weights)
+    pairs = views_of(list_images(source_of(trained, cache)), recipe, seed, images)
+    model = load(trained.strategy, recipe, seed, weights)
     maps = [(channels(model, one), channels(model, other)) for one, other in pairs]
     count, used = model.branch.head.predictor[-1].out_features, len(np.unique(maps))
     note = f"Run {record.id}: the largest of the {count} channels of z at each place, {used} of them seen here; "
     return category_sheet(pairs, maps, note + views_told(model, pairs[0][0]))
 
 
-def views_of(experiment: Experiment, recipe: Recipe, cache: Path, images: int) -> list[tuple[View, View]]:
-    """Two views of each of so many images, evenly spread over those that the experiment pre-trains on."""
-    listed = list_images(source_of(experiment, cache))
+def views_of(listed: Sequence[Path], recipe: Recipe, seed: int, images: int) -> list[tuple[View, View]]:
+    """Two views of each of so many of a run's images, evenly spread over them."""
     require("--images", images, 1 <= images <= len(listed), f"between 1 and {len(listed)}, as many as the run has")
     chosen = [number * len(listed) // images for number in range(images)]
-    return [find_views(read(listed[index]), recipe, experiment.seed, index, mirrored=False) for index in chosen]
+    return [find_views(read(listed[index]), recipe, seed, index, mirrored=False) for index in chosen]
 
 
 @torch.no_grad()

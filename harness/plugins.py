@@ -44,25 +44,30 @@ def strategy_files() -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_")}
 
 
-def strategy(name: str) -> type[Any]:
+def strategy(name: str) -> Any:
     """The strategy class of a name, or of a dotted path outside the checkout such as mine.mutual."""
-    if "." in name and re.fullmatch(r"[\w.]+", name):
-        sys.path[:0] = [""] if "" not in sys.path else []  # the folder where the user stands
+    if dotted(name):
         return exported(name, "STRATEGY", "strategy")
     if name not in strategy_files():
         raise unknown("strategy", name, strategy_files())
     return exported(f"methods.strategies.{name}", "STRATEGY", "strategy")
 
 
-def benchmark(name: str) -> type[Any]:
+def benchmark(name: str) -> Any:
     """The benchmark class of a name."""
     if name not in BENCHMARKS:
         raise unknown("benchmark", name, BENCHMARKS)
     return exported(BENCHMARKS[name], "BENCHMARK", "benchmark")
 
 
-def exported(path: str, attribute: str, kind: str) -> type[Any]:
-    """The class that a module exports; a module's own broken import is not reported as an unknown name."""
+def dotted(name: str) -> bool:
+    """Whether a name is a path to a module of the user's own, such as mine.mutual."""
+    return "." in name and re.fullmatch(r"[\w.]+", name) is not None
+
+
+def exported(path: str, attribute: str, kind: str) -> Any:
+    """What a module exports; a module's own broken import is not reported as an unknown name."""
+    sys.path[:0] = [""] if "" not in sys.path else []  # the folder where the user stands
     try:
         module = importlib.import_module(path)
     except ModuleNotFoundError as error:
@@ -71,8 +76,7 @@ def exported(path: str, attribute: str, kind: str) -> type[Any]:
         raise
     if not hasattr(module, attribute):
         raise UnknownName(f"no {kind} in {path!r}: the module does not set {attribute}")
-    found: type[Any] = getattr(module, attribute)
-    return found
+    return getattr(module, attribute)
 
 
 def summaries() -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from pickle import UnpicklingError
 from types import FrameType
 
 import torch
-from torch import nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -83,15 +83,15 @@ def pretrain(
         training.resume(checkpoint)
     if strategy.trains:
         train(training, recipe, images, folder, seed, machine)
-    save(model.branch.head, folder / "heads.pth")
-    save(model.encoder, folder / "backbone.pth")  # the last: where it is, the pre-training is done
+    save(model.branch.head.state_dict(), folder / "heads.pth")
+    save(model.encoder.state_dict(), folder / "backbone.pth")  # the last: where it is, the pre-training is done
     checkpoint.unlink(missing_ok=True)
     return folder / "backbone.pth"
 
 
-def save(part: nn.Module, file: Path) -> None:
-    """Write a part's state dict."""
-    weights = {name: value.cpu().contiguous() for name, value in part.state_dict().items()}
+def save(state: Mapping[str, Tensor], file: Path) -> None:
+    """Write a state dict, whole or not at all."""
+    weights = {name: value.cpu().contiguous() for name, value in state.items()}
     files.write(file, lambda out: torch.save(weights, out))
 
 

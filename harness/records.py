@@ -53,7 +53,7 @@ def read(folder: Path) -> Record:
     settings, run = read_json(folder / "config.json"), read_json(folder / "run.json")
     finished = (folder / "scores.json").exists()
     scores = read_json(folder / "scores.json") if finished else None
-    return Record(folder, settings, scores, "COMPLETED" if finished else run.get("status", "RUNNING"))
+    return Record(folder, {"trial": 0, **settings}, scores, "COMPLETED" if finished else run.get("status", "RUNNING"))
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:

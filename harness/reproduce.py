@@ -15,23 +15,26 @@ if TYPE_CHECKING:
     from harness.pretrain import Machine
 
 
-def plan(names: Sequence[str], extra: Sequence[str], seed: int) -> dict[str, Experiment]:
-    """Words of `harness run` → experiment, of every row of the tables, each experiment once; UnknownName for none."""
-    found: dict[str, Experiment] = {}
+def plan(names: Sequence[str], extra: Sequence[str], seed: int, trials: int) -> dict[str, list[Experiment]]:
+    """Words of `harness run` → its trials, for every row of the tables, each once; UnknownName for no table."""
+    more = [*extra, *(["--seed", str(seed)] if seed else []), *(["--trials", str(trials)] if trials != 1 else [])]
+    found: dict[str, list[Experiment]] = {}
     for name in names:
         for line in (*named(name).rows.values(), *named(name).controls.values()):
-            full = shlex.join([*shlex.split(line), *extra, *(["--seed", str(seed)] if seed else [])])
-            found[full] = build(words().parse_args(shlex.split(full)))
+            full = shlex.join([*shlex.split(line), *more])
+            found[full] = build(words().parse_args(shlex.split(full))).trials(trials)
     return found
 
 
-def reproduce(experiments: dict[str, Experiment], machine: Machine, results: Path, cache: Path) -> None:
+def reproduce(experiments: dict[str, list[Experiment]], machine: Machine, results: Path, cache: Path) -> None:
     """Run what no record holds yet and say after each what is left; Ctrl-C loses nothing."""
-    missing = {line: one for line, one in experiments.items() if not finished(one, results)}
-    done, took = len(experiments) - len(missing), 0.0
-    print(f"{len(experiments)} experiments, {done} of them run already", flush=True)
-    for number, (line, experiment) in enumerate(missing.items(), start=1):
-        print(f"\n[{done + number}/{len(experiments)}] harness run {line}", flush=True)
+    every = [(line, one) for line, trials in experiments.items() for one in trials]
+    missing = [(line, one) for line, one in every if not finished(one, results)]
+    done, took = len(every) - len(missing), 0.0
+    print(f"{len(every)} runs, {done} of them run already", flush=True)
+    for number, (line, experiment) in enumerate(missing, start=1):
+        trial = f", trial {experiment.trial}" if experiment.trial else ""
+        print(f"\n[{done + number}/{len(every)}] harness run {line}{trial}", flush=True)
         start = time.monotonic()
         record = run(experiment, machine, results, cache)
         took += time.monotonic() - start

@@ -209,18 +209,22 @@ def seeds_needed(gap: float, std: float, power: float) -> int:
     return seeds
 
 
-def verdict(found: Comparison, gap: float, margin: float | None, comparable: bool, std: float, power: float) -> Verdict:
+def verdict(
+    found: Comparison, gap: float, margin: float | None, comparable: bool, std: float | None, power: float
+) -> Verdict:
     """On the claim of a positive gap, or with a margin that the rows differ by less than it.
 
     Both are in points of the score. Where our scores are not comparable with the paper's, a direction can be the same,
-    a gap not reproduced, and a margin says nothing. `std` is the differences' where too few seeds have measured it.
+    a gap not reproduced, and a margin says nothing. `std` is the differences' where too few seeds have measured it;
+    None where nobody has.
     """
     if found.difference is None:
         return Verdict("not run", "" if found.better is None else "no seed that both rows have")
     if margin is not None and not comparable:
         return Verdict("inconclusive", "the margin is of the paper's scale")
-    if found.interval is None:
-        return Verdict("inconclusive", f"n needed: {seeds_needed(room(gap, margin), std, power):,}")
+    if found.std is None or found.interval is None:
+        told = "2 will tell more" if std is None else f"{seeds_needed(room(gap, margin), std, power):,}"
+        return Verdict("inconclusive", f"n needed: {told}")
     (low, high), where = found.interval, "" if comparable else "at this scale"
     if margin is not None:
         if -margin < low and high < margin:
@@ -231,7 +235,7 @@ def verdict(found: Comparison, gap: float, margin: float | None, comparable: boo
         return Verdict("reproduced" if comparable and low <= gap <= high else "same direction", where)
     elif high < 0:
         return Verdict("contradicted", where)
-    return Verdict("inconclusive", needed(found, gap, margin, std, power))
+    return Verdict("inconclusive", needed(found, gap, margin, found.std, power))
 
 
 def room(gap: float, margin: float | None) -> float:
@@ -239,10 +243,9 @@ def room(gap: float, margin: float | None) -> float:
     return abs(gap) if margin is None else abs(margin - abs(gap))
 
 
-def needed(found: Comparison, gap: float, margin: float | None, std: float, power: float) -> str:
+def needed(found: Comparison, gap: float, margin: float | None, noise: float, power: float) -> str:
     """The n that decides at the claim's gap; where that many seeds are here, at the smaller one that they show."""
     assert found.difference is not None
-    noise = std if found.std is None else found.std
     seeds = seeds_needed(room(gap, margin), noise, power)
     if seeds > found.seeds:
         return f"n needed: {seeds:,}"

@@ -6,15 +6,15 @@ import csv
 import json
 import shlex
 import statistics
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import tabulate as layout
 from tabulate import SEPARATING_LINE, tabulate
 
-from harness import ROOT
+from harness import ROOT, plugins
 from harness.compare import differences
 from harness.experiment import build, words
 from harness.plugins import unknown
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 layout.MIN_PADDING = 0  # 80 columns hold the table only without it
 
+SPREAD = "mean ± standard deviation over n seeds"
 STYLES = {"text": "simple", "md": "pipe", "latex": "latex_booktabs"}
 
 
@@ -52,58 +53,102 @@ GAUGES = (
 
 
 @dataclass(frozen=True)
+class Claim:
+    """That one row scores more than another, or with a margin that they differ by less than it."""
+
+    more: str  # a row of the table
+    less: str
+    margin: float | None = None  # points of the score
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table of a paper, or ours on the same runs."""
+    """A table of a paper, or of one's own."""
 
     summary: str
     rows: dict[str, str]  # label → words of `harness run`
-    controls: dict[str, str]  # the same, ours and not the paper's
+    controls: dict[str, str] = field(default_factory=dict)  # the same, ours and not the paper's
     columns: tuple[Column, ...] = SCORES
     notes: tuple[str, ...] = ()  # what the columns mean
+    reported: dict[str, dict[str, float]] = field(default_factory=dict)  # row → column's name → the paper's number
+    claims: tuple[Claim, ...] = ()  # of the paper, on reported rows
 
 
+def transcribed(name: str) -> dict[str, dict[str, float]]:
+    """Row → score → the paper's number, from results/reported."""
+    with open(ROOT / "results" / "reported" / f"{name}.csv", encoding="utf-8", newline="") as lines:
+        return {line["row"]: {one.name: float(line[one.name]) for one in SCORES} for line in csv.DictReader(lines)}
+
+
+A1 = {
+    "SimSiam": "--strategy simsiam",
+    "feature similarity": "--strategy feature_similarity",
+    "pixel distance": "--strategy pixel_distance",
+    "candidate regions": "--strategy candidate_regions",
+    "location": "--strategy location",
+    "location + region": "--strategy location_region",
+}
+A2 = {
+    "7×7 regular grid": "--strategy location",
+    "uniform": "--strategy location --set match.sampler=uniform",
+    "mildly biased": "--strategy location --set match.sampler=biased"
+    " --set match.sampler.k=3 --set match.sampler.beta=0.75",
+    "heavily biased": "--strategy location --set match.sampler=biased"
+    " --set match.sampler.k=10 --set match.sampler.beta=1.0",
+}
+CONTROLS = {"random": "--strategy random", "shuffled": "--strategy shuffled"}
 TABLES = {
     "A1": Table(
         "which sites agree: correspondence strategies (DenseSiam)",
-        rows={
-            "SimSiam": "--strategy simsiam",
-            "feature similarity": "--strategy feature_similarity",
-            "pixel distance": "--strategy pixel_distance",
-            "candidate regions": "--strategy candidate_regions",
-            "location": "--strategy location",
-            "location + region": "--strategy location_region",
-        },
-        controls={"random": "--strategy random", "shuffled": "--strategy shuffled"},
+        A1,
+        CONTROLS,
+        reported=transcribed("A1"),
+        claims=(
+            Claim("SimSiam", "feature similarity"),
+            Claim("pixel distance", "SimSiam", margin=1.0),  # [R] "≈" spans 0.2 AP to 0.8 AP75
+            Claim("location", "pixel distance"),
+            Claim("location", "candidate regions"),
+            Claim("location + region", "location"),
+        ),
     ),
     "A2": Table(
         "where the overlap is read: sampling of the grid (DenseSiam)",
-        rows={
-            "7×7 regular grid": "--strategy location",
-            "uniform": "--strategy location --set match.sampler=uniform",
-            "mildly biased": "--strategy location --set match.sampler=biased"
-            " --set match.sampler.k=3 --set match.sampler.beta=0.75",
-            "heavily biased": "--strategy location --set match.sampler=biased"
-            " --set match.sampler.k=10 --set match.sampler.beta=1.0",
-        },
-        controls={},
+        A2,
+        reported=transcribed("A2"),
+        claims=(
+            Claim("7×7 regular grid", "heavily biased"),
+            Claim("uniform", "heavily biased"),
+            Claim("mildly biased", "heavily biased"),
+        ),
+    ),
+    "coco": Table(
+        "the rows of A1 by Mask R-CNN R50-FPN on COCO",
+        {label: f"{words} --benchmark coco-fpn" for label, words in A1.items()},
+        {label: f"{words} --benchmark coco-fpn" for label, words in CONTROLS.items()},
+        columns=(Column("AP", "box AP"), *SCORES[1:], Column("mask_AP", "mask AP")),
+    ),
+    "gauges": Table(
+        "what each correspondence does while it trains",
+        {**A1, **dict([*A2.items()][1:])},
+        {"shuffled": CONTROLS["shuffled"]},
+        columns=GAUGES,
+        notes=(
+            "std of ẑ·√C and effective rank of ẑ: 1 and many if healthy, 0 and 1 collapsed;",
+            "match: % of images with a pair; pairs: an image's; error: their mean distance in",
+            "the source, in cells; entropy and usage of the categories arg-max z: % of log C",
+            "and of C; each the mean over the last epoch",
+        ),
     ),
 }
-TABLES["gauges"] = Table(
-    "what each correspondence does while it trains",
-    rows={**TABLES["A1"].rows, **dict([*TABLES["A2"].rows.items()][1:])},
-    controls={"shuffled": "--strategy shuffled"},
-    columns=GAUGES,
-    notes=(
-        "std of ẑ·√C and effective rank of ẑ: 1 and many if healthy, 0 and 1 collapsed;",
-        "match: % of images with a pair; pairs: an image's; error: their mean distance in",
-        "the source, in cells; entropy and usage of the categories arg-max z: % of log C",
-        "and of C; each the mean over the last epoch",
-    ),
-)
 
 
 def named(name: str) -> Table:
-    """A table by its name; UnknownName says which there are."""
+    """A table by its name or by a dotted path such as mine.widths; UnknownName says which there are."""
+    if plugins.dotted(name):
+        found = plugins.exported(name, "TABLE", "table")
+        if not isinstance(found, Table):
+            raise ValueError(f"{name}.TABLE: a harness.tables.Table was expected")
+        return found
     if name not in TABLES:
         raise unknown("table", name, TABLES)
     return TABLES[name]
@@ -117,18 +162,42 @@ class Row:
     control: bool
     words: str  # of `harness run`
     reported: dict[str, float]  # the paper's, empty for a control
-    runs: tuple[Record, ...]  # finished, of the row's settings, each seed once
+    runs: tuple[Record, ...]  # finished, of the row's settings: fine-tuning trials of pre-training seeds
     missing: str | None  # why it cannot be run at all
 
     @property
     def n(self) -> int:
-        """Runs that count: one for each seed."""
-        return len(self.runs)
+        """Pre-training seeds that count."""
+        return len({run.settings["seed"] for run in self.runs})
+
+    def seeds(self, column: Column) -> dict[int, list[float]]:
+        """Pre-training seed → the column's value of each of its trials, of the runs that have it."""
+        found: dict[int, list[float]] = {}
+        for run in self.runs:
+            source = run.gauges() if column in GAUGES else run.scores or {}
+            if column.name in source:
+                found.setdefault(run.settings["seed"], []).append(source[column.name])
+        return found
 
     def values(self, column: Column) -> list[float]:
-        """The runs' values of one column: of those that have it."""
-        sources = [run.gauges() if column in GAUGES else run.scores or {} for run in self.runs]
-        return [source[column.name] for source in sources if column.name in source]
+        """The column's value of every run that has it."""
+        return [value for trials in self.seeds(column).values() for value in trials]
+
+    def spread(self, column: Column) -> tuple[float, float | None] | None:
+        """Mean of the seeds' means and their standard deviation, of one seed its trials'; None without a value."""
+        seeds = [*self.seeds(column).values()]
+        if not seeds:
+            return None
+        means = [statistics.fmean(trials) for trials in seeds]
+        varied = means if len(seeds) > 1 else seeds[0]
+        return statistics.fmean(means), statistics.stdev(varied) if len(varied) > 1 else None
+
+    @property
+    def count(self) -> str:
+        """Seeds, with more than one trial of any × fewest to most trials of a seed."""
+        counts = sorted(Counter(run.settings["seed"] for run in self.runs).values()) or [0]
+        trials = f"{counts[0]}–{counts[-1]}" if counts[0] < counts[-1] else f"{counts[0]}"
+        return f"{self.n}×{trials}" if counts[-1] > 1 else f"{self.n}"
 
 
 def rows(name: str, extra: Sequence[str], records: Sequence[Record]) -> list[Row]:
@@ -137,10 +206,9 @@ def rows(name: str, extra: Sequence[str], records: Sequence[Record]) -> list[Row
     Raises ValueError where the extra words mean nothing to `location`, which is in every table.
     """
     build(words().parse_args(["--strategy", "location", *extra]))
-    table, file = TABLES[name], ROOT / "results" / "reported" / f"{name}.csv"
-    reported = read_reported(file) if file.exists() else {}
+    table = named(name)
     lines = {**table.rows, **table.controls}
-    return [row(label, label in table.controls, line, extra, records, reported) for label, line in lines.items()]
+    return [row(label, label in table.controls, line, extra, records, table.reported) for label, line in lines.items()]
 
 
 def row(
@@ -180,14 +248,8 @@ def left_out(found: Sequence[Row], records: Sequence[Record]) -> list[str]:
 
 
 def seedless(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as JSON gives them back, the seed left out."""
-    return {name: value for name, value in json.loads(json.dumps(settings)).items() if name != "seed"}
-
-
-def read_reported(file: Path) -> dict[str, dict[str, float]]:
-    """Row → score → the paper's number."""
-    with open(file, encoding="utf-8", newline="") as lines:
-        return {line["row"]: {one.name: float(line[one.name]) for one in SCORES} for line in csv.DictReader(lines)}
+    """Settings as JSON gives them back, seed and trial left out."""
+    return {name: value for name, value in json.loads(json.dumps(settings)).items() if name not in ("seed", "trial")}
 
 
 def frame(found: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
@@ -199,30 +261,35 @@ def frame(found: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
 
 def line(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
     """The columns of one row; what is not known is None."""
-    values = {column.name: row.values(column) for column in columns}
+    spreads = {column.name: row.spread(column) or (None, None) for column in columns}
     return {
         "row": row.label,
         "control": row.control,
-        **{f"paper_{one.name}": row.reported.get(one.name) for one in columns if one in SCORES},
-        **{name: round(statistics.mean(found), 4) if found else None for name, found in values.items()},
-        **{f"{name}_std": round(statistics.stdev(found), 4) if found[1:] else None for name, found in values.items()},
+        **{f"paper_{one.name}": row.reported.get(one.name) for one in columns if one not in GAUGES},
+        **{name: mean if mean is None else round(mean, 4) for name, (mean, _) in spreads.items()},
+        **{f"{name}_std": std if std is None else round(std, 4) for name, (_, std) in spreads.items()},
         "n": row.n,
+        "trials": len(row.runs),
         "runs": " ".join(run.id for run in row.runs),
         "command": f"harness run {row.words}",
         "missing": row.missing,
     }
 
 
-def render(name: str, found: Sequence[Row], preset: str, style: str) -> str:
-    """The table as text, md, latex, csv or json."""
-    columns = TABLES[name].columns
+def render(name: str, found: Sequence[Row], preset: str, changed: bool, style: str) -> str:
+    """The table as text, md, latex, csv or json; changed: settings differ from the preset's."""
+    table = named(name)
+    columns = table.columns
     if style == "csv":
         return frame(found, columns).to_csv(index=False).rstrip()
     if style == "json":
         return json.dumps([line(row, columns) for row in found], indent=2, ensure_ascii=False)
-    notes = [f"Table {name}: {TABLES[name].summary}", *scale(preset), *TABLES[name].notes]
+    notes = [f"Table {name}: {table.summary}", *scale(preset, changed), SPREAD, *table.notes]
+    if any("×" in row.count for row in found):
+        notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
     below = gaps(found)
-    body = laid_out(headings(columns), cells(found, columns, style), style)
+    papers = [one for one in columns if any(one.name in row.reported for row in found)]
+    body = laid_out(headings(columns, papers), cells(found, columns, papers, style), style)
     if style == "latex":
         return "\n".join([*(f"% {note}" for note in notes), body, *(f"% {note}" for note in below)])
     return "\n".join([*notes, "", body, *([""] if below else []), *below])
@@ -234,48 +301,51 @@ def laid_out(head: list[str], lines: Sequence[list[str] | str], style: str) -> s
     return tabulate(lines, head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
 
 
-def headings(columns: Sequence[Column]) -> list[str]:
-    """Of the scores the paper's before ours."""
-    names = [column.heading for column in columns]
-    return [
-        "",
-        *([f"paper {names[0]}", *names[1:], f"ours {names[0]}", *names[1:]] if columns is SCORES else names),
-        "n",
-    ]
+def headings(columns: Sequence[Column], papers: Sequence[Column]) -> list[str]:
+    """The paper's columns, where there are any, before ours."""
+    theirs, names = ([column.heading for column in part] for part in (papers, columns))
+    if theirs:
+        theirs[0], names[0] = f"paper {theirs[0]}", f"ours {names[0]}"
+    return ["", *theirs, *names, "n"]
 
 
-def cells(found: Sequence[Row], columns: Sequence[Column], style: str) -> list[list[str] | str]:
+def cells(
+    found: Sequence[Row], columns: Sequence[Column], papers: Sequence[Column], style: str
+) -> list[list[str] | str]:
     """Headings' worth of text for every row; a rule, where the style has one, sets the controls apart."""
     lines: list[list[str] | str] = []
     for row in found:
         if row.control and style == "text" and SEPARATING_LINE not in lines:
             lines.append(SEPARATING_LINE)
-        paper = [f"{row.reported[one.name]:.1f}" if row.reported else "" for one in columns if one in SCORES]
-        lines.append([row.label, *paper, *(ours(row, column) for column in columns), str(row.n)])
+        paper = [shown(row.reported.get(one.name), one) for one in papers]
+        lines.append([row.label, *paper, *(ours(row, column) for column in columns), row.count])
     return lines
+
+
+def shown(value: float | None, column: Column) -> str:
+    """A number of the paper's, or nothing."""
+    return "" if value is None else f"{value * column.scale:.{column.digits}f}"
 
 
 def ours(row: Row, column: Column) -> str:
     """Mean, and with more than one run ± the standard deviation; a dash for a gap."""
-    values = [value * column.scale for value in row.values(column)]
-    if not values:
+    spread = row.spread(column)
+    if spread is None:
         return "–"
-    shown = f"{statistics.mean(values):.{column.digits}f}"
-    if len(values) == 1:
-        return shown
-    sign = " ± " if column in SCORES else "±"  # 80 columns hold three scores with spaces, not seven gauges
-    return f"{shown}{sign}{statistics.stdev(values):.{column.digits}f}"
+    mean, std = (shown(value, column) for value in spread)
+    sign = "±" if column in GAUGES else " ± "  # 80 columns hold three scores with spaces, not seven gauges
+    return f"{mean}{sign}{std}" if std else mean
 
 
-def scale(preset: str) -> list[str]:
+def scale(preset: str, changed: bool) -> list[str]:
     """What must be known before the two sides of the table are compared."""
-    summary = PRESETS[preset].summary
-    if preset == "paper":
-        return [f"ours: preset paper ({summary})", "ours: mean ± standard deviation over n seeds"]
+    ours = f"ours: preset {preset} ({PRESETS[preset].summary})"
+    if preset == "paper" and not changed:
+        return [ours]
     return [
-        f"ours: preset {preset} ({summary});",
-        f"{preset} scale: NOT comparable with the paper's numbers, only among themselves;",
-        "mean ± standard deviation over n seeds",
+        f"{ours};",
+        f"{'changed settings' if changed else f'{preset} scale'}: NOT comparable with the paper's numbers, "
+        "only among themselves;",
     ]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import ROOT, experiment
+from harness import ROOT, backbones
 from harness.cli import main
 from tests.pictures import photos
 
@@ -146,8 +146,8 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str])
         ("run --strategy location --benchmark voc-folder --benchmark-data /no/such", "no such folder"),
         ("run --strategy location --data /no/such", "/no/such: no such folder"),
         ("run --strategy location --preset paper", "needs a VOCdevkit folder: --benchmark-data DIR"),
-        ("table A3", "no table 'A3': choose from A1, A2, gauges"),
-        ("reproduce A1 A3", "no table 'A3': choose from A1, A2, gauges"),
+        ("table A3", "no table 'A3': choose from A1, A2, coco, gauges"),
+        ("reproduce A1 A3", "no table 'A3': choose from A1, A2, coco, gauges"),
         ("run --strategy candidate_regions --set match.boxes=sclr", "boxes=sclr: choose from resim, scrl"),
         ("run --strategy candidate_regions --set match.boxes.level=c5", "choose from c4, c3, both"),
         ("run --strategy feature_similarity --set match.scope=half", "scope=half: choose from full, intersection"),
@@ -218,7 +218,7 @@ def test_a_voc_folder_pre_trains_on_its_train_split_alone(tmp_path: Path) -> Non
     photos(tmp_path / "JPEGImages", 5)
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_text("1\n3\n")
-    assert [file.name for file in experiment.list_images(tmp_path)] == ["1.jpg", "3.jpg"]
+    assert [file.name for file in backbones.list_images(tmp_path)] == ["1.jpg", "3.jpg"]
 
 
 def test_a_strategy_of_one_file_outside_the_checkout_runs(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from harness import plugins
+from harness.backbones import Pretraining
 from harness.experiment import build, words
 from harness.pretrain import Training, build_optimizer, update
 from methods import geometry
@@ -179,11 +180,12 @@ def test_min_overlap_leaves_slivers_out() -> None:
     ],
 )
 def test_every_setting_trains(line: str) -> None:
-    experiment = build(words().parse_args(["--strategy", *line.split(), "--set", "heads.out=8"]))
+    trained = build(words().parse_args(["--strategy", *line.split(), "--set", "heads.out=8"])).backbone
+    assert isinstance(trained, Pretraining)
     torch.manual_seed(0)
-    network = PixSim(experiment.strategy, experiment.recipe)
-    training = Training(network, build_optimizer(network, experiment.recipe))
-    update(training, experiment.recipe, 0, views())
+    network = PixSim(trained.strategy, trained.recipe)
+    training = Training(network, build_optimizer(network, trained.recipe))
+    update(training, trained.recipe, 0, views())
     gradients = {name: weight.grad for name, weight in network.named_parameters() if weight.requires_grad}
     assert all(torch.isfinite(grad).all() for grad in gradients.values() if grad is not None)
     assert not [name for name, grad in gradients.items() if grad is None or not grad.any()]

@@ -33,7 +33,7 @@ def lines(found: Sequence[records.Record], extra: Sequence[str] = ()) -> dict[st
 
 
 def test_an_empty_checkout_s_table_is_the_to_do_list() -> None:
-    text = tables.render("A1", list(lines([]).values()), "demo", "text")
+    text = tables.render("A1", list(lines([]).values()), "demo", False, "text")
     assert "harness run --strategy location\n" in text
     assert "54.9" in text
     assert "NOT comparable" in text
@@ -76,18 +76,20 @@ def test_the_first_row_of_a2_is_a1_s_location() -> None:
 def test_every_row_of_the_paper_has_its_numbers() -> None:
     for name, table in tables.TABLES.items():
         for row in tables.rows(name, (), []):
-            assert bool(row.reported) == (name != "gauges" and not row.control)
-        assert len(table.rows) == {"A1": 6, "A2": 4, "gauges": 9}[name]
+            assert bool(row.reported) == (name in ("A1", "A2") and not row.control)
+        assert len(table.rows) == {"A1": 6, "A2": 4, "coco": 6, "gauges": 9}[name]
 
 
 def test_mean_spread_and_n_in_every_format() -> None:
     found = list(lines([record("--strategy location", 10), record("--strategy location --seed 1", 12)]).values())
-    assert "11.0 ± 1.4" in tables.render("A1", found, "demo", "text")
-    assert "| location" in tables.render("A1", found, "demo", "md")
-    assert r"\toprule" in tables.render("A1", found, "demo", "latex")
-    entry = next(row for row in json.loads(tables.render("A1", found, "demo", "json")) if row["row"] == "location")
+    assert "11.0 ± 1.4" in tables.render("A1", found, "demo", False, "text")
+    assert "| location" in tables.render("A1", found, "demo", False, "md")
+    assert r"\toprule" in tables.render("A1", found, "demo", False, "latex")
+    entry = next(
+        row for row in json.loads(tables.render("A1", found, "demo", False, "json")) if row["row"] == "location"
+    )
     assert (entry["AP"], entry["AP_std"], entry["n"], entry["paper_AP"]) == (11.0, 1.4142, 2, 54.9)
-    cells = {row["row"]: row for row in csv.DictReader(io.StringIO(tables.render("A1", found, "demo", "csv")))}
+    cells = {row["row"]: row for row in csv.DictReader(io.StringIO(tables.render("A1", found, "demo", False, "csv")))}
     assert (cells["location"]["AP"], cells["SimSiam"]["AP"]) == ("11.0", "")
 
 
@@ -95,14 +97,16 @@ def test_a_row_that_the_words_mean_nothing_to_says_so() -> None:
     found = lines([], ["--set", "match.min_overlap=5"])
     assert (found["location"].missing, found["shuffled"].missing) == (None, None)
     assert str(found["SimSiam"].missing).startswith("no field 'min_overlap'")
-    assert "SimSiam: no field 'min_overlap'" in tables.render("A1", list(found.values()), "demo", "text")
+    assert "SimSiam: no field 'min_overlap'" in tables.render("A1", list(found.values()), "demo", False, "text")
 
 
 def test_both_tables_hold_nine_experiments_and_two_controls() -> None:
-    experiments = plan(["A1", "A2", "gauges"], ["--set", "epochs=3"], 4)
-    assert len({one.run_id for one in experiments.values()}) == len(experiments) == 11
-    assert all(one.seed == 4 and one.recipe.epochs == 3 for one in experiments.values())
-    assert len({one.strategy_name for one in experiments.values()}) == 8
+    experiments = plan(["A1", "A2", "gauges"], ["--set", "epochs=3"], 4, 2)
+    assert len(experiments) == 11
+    runs = [one for trials in experiments.values() for one in trials]
+    assert len({one.run_id for one in runs}) == len(runs) == 22
+    assert all((one.seed, one.settings["recipe"]["epochs"]) == (4, 3) for one in runs)
+    assert len({one.backbone.name for one in runs}) == 8
 
 
 def test_reproduce_runs_what_is_missing_and_goes_on(
@@ -121,15 +125,15 @@ def test_reproduce_runs_what_is_missing_and_goes_on(
         return records.read(folder)
 
     monkeypatch.setattr(module, "run", fake)
-    experiments = plan(["A2"], [], 0)
+    experiments = plan(["A2"], [], 0, 1)
     with pytest.raises(KeyboardInterrupt):
         reproduce(experiments, Machine(), tmp_path, tmp_path)
-    assert "4 experiments, 0 of them run already" in capsys.readouterr().out
+    assert "4 runs, 0 of them run already" in capsys.readouterr().out
     ran.remove(ran[0])
     with pytest.raises(KeyboardInterrupt):
         reproduce(experiments, Machine(), tmp_path, tmp_path)
     told = capsys.readouterr().out
-    assert "4 experiments, 2 of them run already" in told
+    assert "4 runs, 2 of them run already" in told
     assert "[3/4] harness run --strategy location --set match.sampler=biased" in told
     assert "AP 1.00" in told
     assert len(ran) == len(set(ran)) == 2
@@ -144,7 +148,7 @@ def test_the_gauges_are_the_means_of_the_last_epoch(tmp_path: Path) -> None:
     assert run.gauges() == {"error": 2.5}
     row = next(row for row in tables.rows("gauges", (), [run]) if row.label == "location")
     assert (row.n, row.values(tables.GAUGES[4]), row.values(tables.GAUGES[3])) == (1, [2.5], [])
-    assert "2.50" in tables.render("gauges", [row], "demo", "text")
+    assert "2.50" in tables.render("gauges", [row], "demo", False, "text")
 
 
 def test_why_says_what_keeps_a_run_from_its_row() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks import Expected, outliers
+from benchmarks import Benchmark, Expected, outliers
 from benchmarks.detection import Detector
 from benchmarks.scenes.layout import Layout, fingerprint
 from benchmarks.voc import Voc, read
@@ -22,7 +22,7 @@ RECORDS = "results/demo/runs"
 
 
 @dataclass(frozen=True)
-class Scenes(Detector):
+class Scenes(Detector, Benchmark):
     """Faster R-CNN on the embedded data, synthetic composites."""
 
     name: ClassVar[str] = "scenes"

@@ -1,0 +1,190 @@
+"""Where a run's backbone comes from: trained now, taken over from a run that has the same, or a given file."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks.scenes import Scenes
+from harness import ROOT, files, provenance, records
+from harness.settings import describe
+from methods.recipe import Recipe
+
+if TYPE_CHECKING:
+    from harness.pretrain import Machine
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PARTS = ("backbone.pth", "heads.pth", "curve.jsonl")  # of a finished pre-training; the backbone is written last
+CODE = ("methods/**/*.py", "harness/pretrain.py", "harness/gauges.py")  # what the parts depend on
+
+
+class Origin(NamedTuple):
+    """A backbone that can be written; whatever could be checked has been."""
+
+    key: str  # of all that the weights depend on, save the machine: equal keys, equal backbones
+    trained: bool  # not as a seed draws it
+    facts: dict[str, Any]  # for the record
+    write: Callable[[Path], dict[str, Any]]  # into a run's folder, unless it is there; returns more facts
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A backbone that a strategy trains: everything that decides its weights, save the seed and the machine."""
+
+    name: str  # the strategy's
+    strategy: Any
+    recipe: Recipe
+    scenes: Scenes | None  # to pre-train on; None: the folder
+    data: str | None  # folder to pre-train on, as the user wrote it
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is recorded of it."""
+        return {
+            "strategy": self.name,
+            "match": describe(self.strategy),
+            "recipe": describe(self.recipe),
+            "data": self.data if self.scenes is None else f"scenes-{self.scenes.fingerprint}",
+        }
+
+    def origin(self, seed: int, results: Path, cache: Path, machine: Machine) -> Origin:
+        """Trained now, unless a run of these results has the same; ValueError where there is nothing to train on."""
+        folder = source_of(self, cache)
+        images = list_images(folder)
+        data = {"images": len(images), "fingerprint": provenance.fingerprint(images, folder)}
+        key = digest({**self.settings, "seed": seed, **data, "code": code(self.strategy)})
+
+        def write(run: Path) -> dict[str, Any]:
+            if (run / "backbone.pth").exists():
+                return {}
+            if donor := find(results, key):
+                take_over(donor, run)
+                return {"taken_over_from": donor.name}
+            from harness.pretrain import pretrain  # torch is first needed here
+
+            pretrain(self.strategy, self.recipe, images, run, seed, machine)
+            return {}
+
+        return Origin(key, self.strategy.trains, {"data": data}, write)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A backbone that was trained elsewhere: a file, known by its content."""
+
+    file: Path
+    sha256: str
+
+    depth: int  # of the ResNet that it must be
+
+    @property
+    def name(self) -> str:
+        """Of its runs."""
+        return f"backbone_{self.sha256[:8]}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is recorded of it: the content alone, whatever the file is called."""
+        return {"backbone": self.sha256}
+
+    def origin(self, seed: int, results: Path, cache: Path, machine: Machine) -> Origin:
+        """The ResNet in the file, heads and wrappings left out; ConvertError where it is not that ResNet."""
+        from benchmarks.convert import read_backbone
+
+        found = read_backbone(self.file, self.depth)
+
+        def write(run: Path) -> dict[str, Any]:
+            from harness.pretrain import save
+
+            save(found.state, run / "backbone.pth")
+            return {"file": self.file.name, "prefix": found.prefix, "left_out": list(found.left_out)}
+
+        return Origin(self.sha256, True, {}, write)
+
+
+def digest(content: Any) -> str:
+    """16 hexadecimal digits of JSON content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def code(strategy: Any) -> str:
+    """16 hexadecimal digits of the sources that decide a pre-training, a strategy's own file included."""
+    sources = sorted(file for pattern in CODE for file in ROOT.glob(pattern))
+    texts = [file.read_bytes() for file in [*sources, Path(inspect.getfile(type(strategy)))]]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
+
+
+def find(results: Path, key: str) -> Path | None:
+    """The folder of a run that has written this backbone."""
+    for file in sorted((results / "runs").glob("*/backbone.pth")):
+        facts = file.with_name("provenance.json")
+        if facts.exists() and records.read_json(facts).get("backbone", {}).get("key") == key:
+            return file.parent
+    return None
+
+
+def take_over(donor: Path, run: Path) -> None:
+    """Give a run another one's parts, the backbone last."""
+    for name in reversed(PARTS):
+        if (donor / name).exists():
+            files.link(donor / name, run / name)
+
+
+def forget_other(run: Path, key: str) -> bool:
+    """Whether an unfinished try at other code or data was there; its parts are removed, so that nothing is mixed."""
+    file = run / "provenance.json"
+    if not file.exists() or records.read_json(file).get("backbone", {}).get("key") == key:
+        return False
+    for name in (*PARTS, "checkpoint.pth", file.name):
+        (run / name).unlink(missing_ok=True)
+    return True
+
+
+def source_of(trained: Pretraining, cache: Path) -> Path:
+    """The folder of the images to pre-train on: embedded scenes, composed if need be, or the user's."""
+    if trained.scenes:
+        return trained.scenes.folder(cache)
+    if trained.data is None:
+        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
+    return folder_of(trained.data)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images below a folder in a fixed order, of a Pascal VOC folder its train split alone; ValueError if none."""
+    found = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
+    if names := train_names(folder):
+        found = [file for file in found if file.parent.name == "JPEGImages" and file.stem in names]
+    if not found:
+        raise ValueError(f"{folder}: no images to pre-train on (looked for {', '.join(sorted(SUFFIXES))})")
+    for file in found:
+        if file.stat().st_size == 0:
+            raise ValueError(f"{file}: an empty file, not an image")
+    return found
+
+
+def train_names(folder: Path) -> set[str]:
+    """The images that a Pascal VOC folder trains on, trainval.txt if test.txt is apart from it; else none."""
+    lists = folder / "ImageSets" / "Main"
+    order = ("trainval", "train") if (lists / "test.txt").is_file() else ("train", "trainval")
+    found = next((lists / f"{name}.txt" for name in order if (lists / f"{name}.txt").is_file()), None)
+    return set(found.read_text(encoding="utf-8").split()) if found else set()
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, hidden ones and links to folders left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def folder_of(text: str) -> Path:
+    """A path that the user wrote, which must be a folder."""
+    if not Path(text).is_dir():
+        raise ValueError(f"{text}: no such folder")
+    return Path(text)
