@@ -79,7 +79,7 @@ class Coco:
 
 @dataclass(frozen=True)
 class MaskDetector(Published):
-    """Mask R-CNN R50 on COCO 2017, 90,000 iterations: what FPN and C4 share (METHODS 10.3)."""
+    """Mask R-CNN R50 on COCO 2017: what FPN and C4 share (METHODS 10.3)."""
 
     official: ClassVar[tuple[int, int]] = (118_287, 5_000)
 

@@ -15,7 +15,7 @@ from benchmarks.published import README, TOLERANCE
 
 @dataclass(frozen=True)
 class CocoC4(MaskDetector):
-    """Mask R-CNN R50-C4 on COCO 2017, 1x: 90,000 iterations."""
+    """Mask R-CNN R50-C4 on COCO, 90,000 iterations."""
 
     name: ClassVar[str] = "coco-c4"
     expected: ClassVar[tuple[Expected, ...]] = (

@@ -16,7 +16,7 @@ from benchmarks.published import README, TOLERANCE
 
 @dataclass(frozen=True)
 class CocoFpn(MaskDetector):
-    """Mask R-CNN R50-FPN with the 4conv1fc SyncBN box head on COCO 2017, 1x: 90,000 iterations."""
+    """Mask R-CNN R50-FPN (4conv1fc) on COCO, 90,000 iterations."""
 
     name: ClassVar[str] = "coco-fpn"
     expected: ClassVar[tuple[Expected, ...]] = (
