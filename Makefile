@@ -26,11 +26,14 @@ speed: setup  ## measure a step against the naked backbone, and each strategy ag
 	@$(BIN)/harness speed
 	@$(BIN)/python -m tests.speed
 
-results: setup  ## write the tables and plots of our own demo records anew
+results: setup  ## write the tables, verdicts and plots of our own demo records anew
 	@mkdir -p results/demo/tables
 	@for table in A1 A2 gauges; do for kind in md csv; do \
 	    $(BIN)/harness table $$table --format $$kind --results results/demo > results/demo/tables/$$table.$$kind; done; \
 	    $(BIN)/harness plot $$table --results results/demo; done
+	@for table in A1 A2; do for score in AP AP50; do \
+	    $(BIN)/harness claims $$table --score $$score --format md --results results/demo \
+	        > results/demo/tables/claims-$$table-$$score.md; done; done
 
 clean:  ## remove .venv, caches and generated data; results stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache *.egg-info

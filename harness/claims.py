@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from harness import ROOT, plugins, records
+from harness import ROOT, plugins
 from harness.statistics import (
     ALPHA,
     BOOTSTRAP_FROM,
@@ -230,8 +230,7 @@ class Cost:
 
 def recorded_cost(rows: Sequence[Row]) -> Cost | None:
     """The mean of the rows' recorded runs; None where none tells its time."""
-    files = [run.folder / "provenance.json" for row in rows for run in row.runs]
-    facts = [records.read_json(file) for file in files if file.exists()]
+    facts = [run.provenance for row in rows for run in row.runs if run.provenance]
     if not facts:
         return None
     devices = sorted({one["machine"]["device"] for one in facts})

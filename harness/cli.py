@@ -291,10 +291,9 @@ def list_verb(given: argparse.Namespace) -> None:
 def show_verb(given: argparse.Namespace) -> None:
     """Print a run's record."""
     record = records.find(given.results, given.run)
-    provenance = record.folder / "provenance.json"
     parts = {
         "settings": record.settings,
-        "provenance": records.read_json(provenance) if provenance.exists() else None,
+        "provenance": record.provenance or None,
         "gauges": record.gauges(),
         "scores": record.scores,
     }

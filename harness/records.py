@@ -41,6 +41,17 @@ class Record:
         """The points of its pre-training, read once; empty where nothing was trained."""
         return read_curve(self.folder)
 
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Commit, versions, device, data and durations, read once; empty where nothing tells."""
+        file = self.folder / "provenance.json"
+        return read_json(file) if file.exists() else {}
+
+    def fingerprint(self, part: str) -> str | None:
+        """Of the data that it learnt from (data) or was judged on (benchmark_data); None where nothing tells."""
+        found: str | None = self.provenance.get(part, {}).get("fingerprint")
+        return found
+
     def gauges(self) -> dict[str, float]:
         """The pre-training's gauges, each the mean over its last epoch; empty where nothing was trained."""
         last = [point for point in self.curve if point["epoch"] == self.curve[-1]["epoch"]]

@@ -8,7 +8,7 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import tabulate as layout
@@ -208,7 +208,9 @@ def rows(name: str, extra: Sequence[str], records: Sequence[Record]) -> list[Row
     build(words().parse_args(["--strategy", "location", *extra]))
     table = named(name)
     lines = {**table.rows, **table.controls}
-    return [row(label, label in table.controls, line, extra, records, table.reported) for label, line in lines.items()]
+    return alike(
+        [row(label, label in table.controls, line, extra, records, table.reported) for label, line in lines.items()]
+    )
 
 
 def row(
@@ -225,8 +227,27 @@ def row(
         wanted = seedless(build(words().parse_args(shlex.split(full))).settings)
     except ValueError as error:
         return Row(label, control, full, reported.get(label, {}), (), missing=str(error).split(": ")[0])
-    found = tuple(record for record in records if record.scores and seedless(record.settings) == wanted)
-    return Row(label, control, full, reported.get(label, {}), found, missing=None)
+    matching = [record for record in records if record.scores and seedless(record.settings) == wanted]
+    found = {trial_of(record): record for record in reversed(matching)}  # of a copied record the first by name
+    runs = tuple(record for record in matching if found[trial_of(record)] is record)
+    return Row(label, control, full, reported.get(label, {}), runs, missing=None)
+
+
+def trial_of(record: Record) -> tuple[int, int]:
+    """Pre-training seed and fine-tuning trial: two records of one row that share both are the same run."""
+    return record.settings["seed"], record.settings["trial"]
+
+
+def alike(found: list[Row]) -> list[Row]:
+    """The rows without the runs that learnt from, or were judged on, other data than most of the table's."""
+    for part in ("data", "benchmark_data"):
+        prints = Counter(run.fingerprint(part) for row in found for run in row.runs)
+        del prints[None]
+        for other, _ in prints.most_common()[1:]:
+            found = [
+                replace(row, runs=tuple(run for run in row.runs if run.fingerprint(part) != other)) for row in found
+            ]
+    return found
 
 
 def left_out(found: Sequence[Row], records: Sequence[Record]) -> list[str]:
@@ -243,8 +264,19 @@ def left_out(found: Sequence[Row], records: Sequence[Record]) -> list[str]:
             }
             label, nearest = min(options.items(), key=lambda option: len(option[1]))
             reasons = [f"{field}={mine}, not {wanted}" for field, (mine, wanted) in nearest.items()]
-            lines.append(f"{record.id} is no {label}: {'; '.join(reasons) or f'it is {record.status}, not finished'}")
+            lines.append(f"{record.id} is no {label}: {'; '.join(reasons) or unequal(record, found)}")
     return lines or ["Every run counts."]
+
+
+def unequal(record: Record, found: Sequence[Row]) -> str:
+    """What keeps a run of a row's settings out of it."""
+    if not record.scores:
+        return f"it is {record.status}, not finished"
+    parts = {part: {run.fingerprint(part) for row in found for run in row.runs} for part in ("data", "benchmark_data")}
+    others = [part for part, prints in parts.items() if record.fingerprint(part) not in prints]
+    if others:
+        return "; ".join(f"its {part} is not that of most runs here ({record.fingerprint(part)})" for part in others)
+    return f"another record here is of its seed {trial_of(record)[0]} and trial {trial_of(record)[1]}"
 
 
 def seedless(settings: dict[str, Any]) -> dict[str, Any]:

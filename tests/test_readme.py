@@ -11,6 +11,7 @@ from harness.cli import main
 from tests.pictures import photos
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEMO = ROOT / "results" / "demo"
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("harness ")]
 SMALL = ["--dry-run", "--set", "depth=18", "--set", "size=32", "--set", "benchmark.sizes=64", "--device", "cpu"]
@@ -44,23 +45,33 @@ def test_make_has_the_targets_that_are_named() -> None:
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == "make test"
 
 
-@pytest.mark.parametrize("name", tables.TABLES)
+FILES = {
+    **{f"{name}.{kind}": ["table", name, "--format", kind]
+       for name in ("A1", "A2", "gauges") for kind in ("md", "csv")},
+    **{f"claims-{name}-{score}.md": ["claims", name, "--score", score, "--format", "md"]
+       for name in ("A1", "A2") for score in ("AP", "AP50")},
+}  # fmt: skip
+
+
+def test_no_table_of_ours_is_forgotten() -> None:
+    assert {file.name for file in (DEMO / "tables").iterdir()} == set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_the_tables_are_the_records(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for kind in ("md", "csv"):
-        assert main(["table", name, "--format", kind, "--results", str(ROOT / "results" / "demo")]) == 0
-        committed = ROOT / "results" / "demo" / "tables" / f"{name}.{kind}"
-        assert capsys.readouterr().out == committed.read_text(encoding="utf-8")
+    assert main([*FILES[name], "--results", str(DEMO)]) == 0
+    assert capsys.readouterr().out == (DEMO / "tables" / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["A1", "gauges"])
 def test_the_readme_s_tables_are_the_records(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["table", name, "--results", str(ROOT / "results" / "demo")]) == 0
+    assert main(["table", name, "--results", str(DEMO)]) == 0
     body = capsys.readouterr().out.split("\n\n")[1]
     assert len(body.splitlines()) == len(tables.TABLES[name].rows) + len(tables.TABLES[name].controls) + 3
     assert body.rstrip() in README
 
 
 def test_the_readme_s_verdicts_are_the_records(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["claims", "A1", "--results", str(ROOT / "results" / "demo")]) == 0
+    assert main(["claims", "A1", "--results", str(DEMO)]) == 0
     verdicts = capsys.readouterr().out.split("claims of the paper:\n\n")[1].split("\n\n")[0]
     assert verdicts in README

@@ -180,3 +180,61 @@ def test_two_runs_are_compared_field_by_field(tmp_path: Path) -> None:
     assert told.endswith("curves: part at step 2")
     assert compare(runs[0], runs[0]).startswith("settings that differ:\n  none")
     assert compare(runs[0], runs[0]).endswith("curves: the same")
+
+
+def stored(folder: Path, line: str, ap: float, data: str = "a", judged: str = "b") -> records.Record:
+    """A record with a provenance, on disk."""
+    folder.mkdir(parents=True)
+    facts = {"data": {"fingerprint": data}, "benchmark_data": {"fingerprint": judged}}
+    files.write_json(folder / "provenance.json", facts)
+    return record(line, ap, str(folder))
+
+
+@pytest.mark.parametrize("part", ["data", "judged"])
+def test_runs_on_other_data_are_not_averaged(part: str, tmp_path: Path) -> None:
+    found = [
+        stored(tmp_path / "1", "--strategy location", 10),
+        stored(tmp_path / "2", "--strategy simsiam", 10),
+        stored(tmp_path / "3", "--strategy location --seed 1", 20, **{part: "c"}),
+    ]
+    rows = lines(found)
+    assert rows["location"].values(tables.SCORES[0]) == [10]
+    named = {"data": "data", "judged": "benchmark_data"}[part]
+    assert tables.left_out(list(rows.values()), found) == [
+        f"3 is no location: its {named} is not that of most runs here (c)"
+    ]
+
+
+def test_a_copied_record_counts_once(tmp_path: Path) -> None:
+    found = [stored(tmp_path / name, "--strategy location --seed 2", 10) for name in ("1", "2")]
+    rows = lines(found)
+    assert (rows["location"].count, [run.id for run in rows["location"].runs]) == ("1", ["1"])
+    assert tables.left_out(list(rows.values()), found) == [
+        "2 is no location: another record here is of its seed 2 and trial 0"
+    ]
+
+
+def trials(scores: dict[int, list[float]]) -> list[records.Record]:
+    """Runs of location: seed → the AP of each trial."""
+    found = []
+    for seed, values in scores.items():
+        for trial, ap in enumerate(values):
+            one = record(f"--strategy location --seed {seed}", ap, f"{seed} {trial}")
+            found.append(records.Record(one.folder, {**one.settings, "trial": trial}, one.scores, one.status))
+    return found
+
+
+def test_the_mean_is_that_of_the_seeds_however_many_trials_each_has() -> None:
+    row = lines(trials({0: [10, 12, 14], 1: [20]}))["location"]
+    assert row.seeds(tables.SCORES[0]) == {0: [10, 12, 14], 1: [20]}
+    assert (row.n, row.count) == (2, "2×1–3")
+    assert tables.ours(row, tables.SCORES[0]) == "16.0 ± 5.7"
+    entry = tables.line(row, tables.SCORES)
+    assert (entry["AP"], entry["AP_std"], entry["n"], entry["trials"]) == (16.0, 5.6569, 2, 4)
+    assert "n×k: k fine-tuning trials a seed" in tables.render("A1", [row], "demo", False, "text")
+
+
+def test_of_one_seed_the_spread_is_its_trials() -> None:
+    row = lines(trials({3: [10, 12]}))["location"]
+    assert (row.count, tables.ours(row, tables.SCORES[0])) == ("1×2", "11.0 ± 1.4")
+    assert tables.ours(lines(trials({3: [10]}))["location"], tables.SCORES[0]) == "10.0"
