@@ -43,8 +43,8 @@ class Published(Detector, Benchmark):
         """How the run departs from the 8 GPUs and from the data of the publication."""
         found = [self._on_gpus(data)]
         if data.images != self.official:
-            has, instead = ("{:,} train, {:,} test images".format(*counts) for counts in (data.images, self.official))
-            found.append(f"not the official data: {has} instead of {instead}")
+            text = "not the official data: {:,} train, {:,} test images instead of {:,} and {:,}"
+            found.append(text.format(*data.images, *self.official))
         return [line for text in found for line in wrap(text, COLUMNS, break_on_hyphens=False)]
 
     def _on_gpus(self, data: Any) -> str:
@@ -57,7 +57,7 @@ class Published(Detector, Benchmark):
         solver = config(self, data.classes, seed=0).SOLVER
         return (
             f"{self.name} scaled linearly to {self.gpus} of {GPUS} GPUs: batch {solver.IMS_PER_BATCH}, "
-            f"lr {solver.BASE_LR:g}, {solver.MAX_ITER:,} iterations, warm-up {solver.WARMUP_ITERS:,}"
+            f"lr {solver.BASE_LR:g}, {solver.MAX_ITER:,} iterations, {solver.WARMUP_ITERS:,} of them warm-up"
         )
 
     def doubts(self, scores: Mapping[str, float], data: Any, trained: bool) -> list[str]:
