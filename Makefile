@@ -34,6 +34,7 @@ results: setup  ## write the tables, verdicts and plots of our own demo records 
 	@for table in A1 A2; do for score in AP AP50; do \
 	    $(BIN)/harness claims $$table --score $$score --format md --results results/demo \
 	        > results/demo/tables/claims-$$table-$$score.md; done; done
+	@$(BIN)/harness report --results results/demo --figures results/plots --out results/demo/report.html
 
 clean:  ## remove .venv, caches and generated data; results stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache *.egg-info

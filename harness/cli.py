@@ -90,6 +90,11 @@ def parser() -> argparse.ArgumentParser:
                 base_words(), results_words())  # fmt: skip
     made.add_argument("name", metavar="TABLE", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--out", metavar="STEM", type=Path, help="path without ending (RESULTS/plots/TABLE)")
+    made = verb("report", report_verb, "write one HTML page of what the records say: verdicts, tables, plots, runs",
+                "report --results results/demo --out report.html", base_words(), results_words())  # fmt: skip
+    made.add_argument("names", metavar="TABLE", nargs="*", help="A1, A2, coco, gauges, or a dotted path (all filled)")
+    made.add_argument("--out", metavar="FILE", type=Path, required=True, help="the page, a file that is replaced")
+    made.add_argument("--figures", metavar="DIR", type=Path, help="where `harness figure` has drawn (RESULTS/plots)")
     made = verb("reproduce", reproduce_verb, "run all experiments of tables that have not been run",
                 "reproduce A1 A2", base_words(), seed_words(), machine_words(), watching_words(),
                 results_words())  # fmt: skip
@@ -275,6 +280,15 @@ def plot_verb(given: argparse.Namespace) -> None:
     )
     for path in plots.write(given.name, found, note, given.out or given.results / "plots" / given.name):
         print(shown(path))
+
+
+def report_verb(given: argparse.Namespace) -> None:
+    """Write the page."""
+    from harness import report
+
+    known = report.read(given.names, extra_words(given), given.preset, changed(given), given.results)
+    report.write(known, given.figures or given.results / "plots", given.out)
+    print(f"report: {shown(given.out)}")
 
 
 def reproduce_verb(given: argparse.Namespace) -> None:

@@ -383,9 +383,18 @@ def scale(preset: str, changed: bool) -> list[str]:
 
 def gaps(found: Sequence[Row]) -> list[str]:
     """The commands that would fill the gaps, and what no command can fill yet."""
-    commands = [f"  harness run {row.words}" for row in found if not row.n and row.missing is None]
-    absent = [f"  {row.label}: {row.missing}" for row in found if row.missing]
+    commands, absent = ([f"  {line}" for line in lines] for lines in (gap_commands(found), unfillable(found)))
     return [
         *(["Gaps, and the commands that fill them:", *commands] if commands else []),
         *(["Gaps that no command fills:", *absent] if absent else []),
     ]
+
+
+def gap_commands(found: Sequence[Row]) -> list[str]:
+    """The command of every row without a run that can have one."""
+    return [f"harness run {row.words}" for row in found if not row.n and row.missing is None]
+
+
+def unfillable(found: Sequence[Row]) -> list[str]:
+    """The rows that no command fills, and why."""
+    return [f"{row.label}: {row.missing}" for row in found if row.missing]
