@@ -6,6 +6,7 @@ import csv
 import json
 import shlex
 import statistics
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 layout.MIN_PADDING = 0  # 80 columns hold the table only without it
 
 SPREAD = "mean ± standard deviation over n seeds"
-STYLES = {"text": "simple", "md": "pipe", "latex": "latex_booktabs"}
+STYLES = {"text": "simple", "md": "pipe"}
+ACCENTS = {"\u0300": r"\`", "\u0301": r"\'", "\u0302": r"\^", "\u0303": r"\~", "\u0308": r"\"", "\u0327": r"\c"}
+LATEX = {  # what pdflatex reads as an order, and what its fonts lack
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "{''}", "`": "{`}", "'": "{'}", "-": "{-}", "[": "{[}", "*": "{*}",
+    "ẑ": r"$\hat{z}$", "√": r"$\surd$", "±": r"$\pm$", "×": r"$\times$", "≈": r"$\approx$", "·": r"$\cdot$",
+    "τ": r"$\tau$", "≤": r"$\le$", "≥": r"$\ge$", "→": r"$\to$", "−": "$-$", "–": "--", "—": "---",
+    "…": r"\ldots{}", "’": "{'}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -224,7 +234,7 @@ def row(
     """One row with the finished runs whose recorded settings are those of its words, whatever their seed."""
     full = shlex.join([*shlex.split(line), *extra])
     try:
-        wanted = seedless(build(words().parse_args(shlex.split(full))).settings)
+        wanted = seedless(settings_of(full))
     except ValueError as error:
         return Row(label, control, full, reported.get(label, {}), (), missing=str(error).split(": ")[0])
     matching = [record for record in records if record.scores and seedless(record.settings) == wanted]
@@ -253,9 +263,7 @@ def alike(found: list[Row]) -> list[Row]:
 def left_out(found: Sequence[Row], records: Sequence[Record]) -> list[str]:
     """One line for every run that fills no row: what keeps it from the row that it is nearest to."""
     counted = {run.folder for row in found for run in row.runs}
-    settings = {
-        row.label: build(words().parse_args(shlex.split(row.words))).settings for row in found if not row.missing
-    }
+    settings = {row.label: settings_of(row.words) for row in found if not row.missing}
     lines = []
     for record in records:
         if record.folder not in counted:
@@ -279,9 +287,15 @@ def unequal(record: Record, found: Sequence[Row]) -> str:
     return f"another record here is of its seed {trial_of(record)[0]} and trial {trial_of(record)[1]}"
 
 
+def settings_of(line: str) -> dict[str, Any]:
+    """What a run of the words records, as JSON gives it back; ValueError where they mean nothing."""
+    found: dict[str, Any] = json.loads(json.dumps(build(words().parse_args(shlex.split(line))).settings))
+    return found
+
+
 def seedless(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as JSON gives them back, seed and trial left out."""
-    return {name: value for name, value in json.loads(json.dumps(settings)).items() if name not in ("seed", "trial")}
+    """Settings with seed and trial left out."""
+    return {name: value for name, value in settings.items() if name not in ("seed", "trial")}
 
 
 def frame(found: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
@@ -321,14 +335,44 @@ def render(name: str, found: Sequence[Row], preset: str, changed: bool, style: s
         notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
     below = gaps(found)
     papers = [one for one in columns if any(one.name in row.reported for row in found)]
-    body = laid_out(headings(columns, papers), cells(found, columns, papers, style), style)
+    head, lines = headings(columns, papers), cells(found, columns, papers, style)
     if style == "latex":
-        return "\n".join([*(f"% {note}" for note in notes), body, *(f"% {note}" for note in below)])
+        return "\n".join([*map(comment, notes), *booktabs(head, lines), *map(comment, below)])
+    body = laid_out(head, lines, style)
     return "\n".join([*notes, "", body, *([""] if below else []), *below])
 
 
+def booktabs(head: list[str], lines: Sequence[list[str] | str]) -> list[str]:
+    """The lines of a LaTeX tabular: words left, numbers right, a rule at every separating line."""
+    rows = [r"\midrule" if isinstance(texts, str) else rf"{' & '.join(map(latex, texts))} \\" for texts in lines]
+    aligned = f"l{'r' * (len(head) - 1)}"
+    title = rf"{' & '.join(map(latex, head))} \\"
+    begin, end = rf"\begin{{tabular}}{{{aligned}}}", r"\end{tabular}"
+    return [begin, r"\toprule", title, r"\midrule", *rows, r"\bottomrule", end]
+
+
+def latex(text: str) -> str:
+    """The text as pdflatex prints it, in ASCII alone; a letter that it cannot be sure to have is a question mark."""
+    return "".join(LATEX.get(sign) or accented(sign) for sign in unicodedata.normalize("NFC", text))
+
+
+def accented(sign: str) -> str:
+    """A letter with its accents, as far as LaTeX has commands for them."""
+    base, *marks = [*unicodedata.normalize("NFKD", sign)]
+    if not base.isascii() or not base.isprintable() or any(mark not in ACCENTS for mark in marks):
+        return " " if sign.isspace() else "?"
+    for mark in marks:
+        base = f"{ACCENTS[mark]}{{{base}}}"
+    return base
+
+
+def comment(text: str) -> str:
+    """A line that LaTeX leaves out, the words of a row's label on no line of their own."""
+    return f"% {' '.join(text.splitlines())}"
+
+
 def laid_out(head: list[str], lines: Sequence[list[str] | str], style: str) -> str:
-    """A table as text, md or latex: words left, numbers right."""
+    """A table as text or md: words left, numbers right."""
     align = ["left", *["right"] * (len(head) - 1)]
     return tabulate(lines, head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
 
@@ -347,7 +391,7 @@ def cells(
     """Headings' worth of text for every row; a rule, where the style has one, sets the controls apart."""
     lines: list[list[str] | str] = []
     for row in found:
-        if row.control and style == "text" and SEPARATING_LINE not in lines:
+        if row.control and style != "md" and SEPARATING_LINE not in lines:
             lines.append(SEPARATING_LINE)
         paper = [shown(row.reported.get(one.name), one) for one in papers]
         lines.append([row.label, *paper, *(ours(row, column) for column in columns), row.count])
