@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ def forget_other(run: Path, key: str) -> bool:
         return False
     for name in (*PARTS, "checkpoint.pth", file.name):
         (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / "tensorboard", ignore_errors=True)
     return True
 
 

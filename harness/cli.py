@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import ROOT, board, plugins, records
+from harness import ROOT, board, observers, plugins, records
 from harness.experiment import base_words, build, extra_words, finished, run, seed_words, words
 from harness.export import KINDS, export
 from harness.presets import PRESETS
@@ -432,7 +432,7 @@ def watched(given: argparse.Namespace) -> Machine:
     if given.tensorboard:
         board.require()
     there = machine(given)
-    return replace(there, observers=tuple(map(records.guest, given.observer)), tensorboard=given.tensorboard)
+    return replace(there, observers=tuple(map(observers.guest, given.observer)), tensorboard=given.tensorboard)
 
 
 def shown(path: Path) -> Path:

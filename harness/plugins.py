@@ -24,6 +24,8 @@ BENCHMARKS = {  # name on the command line: module, whose BENCHMARK it is
     "scenes": "benchmarks.scenes",
     "voc-folder": "benchmarks.voc_folder",
     "voc07+12": "benchmarks.voc07_12",
+    "coco-fpn": "benchmarks.coco_fpn",
+    "coco-c4": "benchmarks.coco_c4",
 }
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from harness import board, files
 from harness.gauges import gauges
-from harness.records import Guest
+from harness.observers import Guest
 from methods.correspondence import Strategy
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe

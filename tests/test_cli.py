@@ -141,7 +141,7 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str])
         ("run --strategy location --seed one", "invalid int value: 'one'"),
         ("run --strategy location --device tpu", "choose cpu, cuda or cuda:N"),
         ("run --strategy location --workers -1", "must be at least 0"),
-        ("run --strategy location --benchmark coco", "no benchmark 'coco': choose from"),
+        ("run --strategy location --benchmark kitti", "no benchmark 'kitti': choose from"),
         ("run --strategy location --benchmark voc-folder", "needs a folder: --benchmark-data DIR"),
         ("run --strategy location --benchmark voc-folder --benchmark-data /no/such", "no such folder"),
         ("run --strategy location --data /no/such", "/no/such: no such folder"),

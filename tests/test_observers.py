@@ -16,7 +16,7 @@ import pytest
 from mongomock.gridfs import enable_gridfs_integration
 from sacred.observers import TinyDbReader
 
-from harness import ROOT, cli, records
+from harness import ROOT, cli, observers, records
 from harness.cli import main
 from tests.test_cli import SMALL, refused
 
@@ -41,16 +41,16 @@ def seen_by_file(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def run_twice(tmp_path: Path, word: str) -> records.Guest:
+def run_twice(tmp_path: Path, word: str) -> observers.Guest:
     """The observer of a try that is stopped, and of the one that goes on to its end in the same folder."""
-    guest, folder = records.guest(word), tmp_path / "runs" / "location-s0-aa"
+    guest, folder = observers.guest(word), tmp_path / "runs" / "location-s0-aa"
 
     def stop() -> dict[str, float]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        records.observe(folder, SETTINGS, stop, [guest])
-    records.observe(folder, SETTINGS, lambda: {"AP": 1.5}, [guest])
+        observers.observe(folder, SETTINGS, stop, [guest])
+    observers.observe(folder, SETTINGS, lambda: {"AP": 1.5}, [guest])
     assert records.read(folder).scores == {"AP": 1.5}
     return guest
 
@@ -80,7 +80,7 @@ def test_tinydb(tmp_path: Path) -> None:
 def test_mongodb(tmp_path: Path, mongo: Any) -> None:
     run_twice(tmp_path, "mongodb://somewhere:1/mine")
     check(list(mongo["mine"].runs.find()))
-    records.observe(tmp_path / "x", SETTINGS, lambda: {"AP": 1.0}, [records.guest("mongodb://somewhere:1")])
+    observers.observe(tmp_path / "x", SETTINGS, lambda: {"AP": 1.0}, [observers.guest("mongodb://somewhere:1")])
     assert mongo["sacred"].runs.count_documents({}) == 1
 
 
@@ -106,7 +106,7 @@ def test_a_run_is_watched_from_the_command_line(
 def test_reproduce_shows_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pretend(experiment: Any, machine: Any, results: Path, cache: Path) -> records.Record:
         folder = results / "runs" / experiment.run_id
-        records.observe(folder, experiment.settings, lambda: {"AP": 1.0}, machine.observers)
+        observers.observe(folder, experiment.settings, lambda: {"AP": 1.0}, machine.observers)
         return records.read(folder)
 
     monkeypatch.setattr("harness.reproduce.run", pretend)
@@ -119,21 +119,21 @@ def test_reproduce_shows_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_observer_that_fails_is_told_of_once_and_loses_nothing(
     event: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guest = records.guest(f"file:{tmp_path / 'seen'}")
+    guest = observers.guest(f"file:{tmp_path / 'seen'}")
     sound = getattr(guest.observer, event)
 
     def fail(**facts: Any) -> None:
         raise ConnectionError("the line\nis down")
 
     setattr(guest.observer, event, fail)
-    records.observe(tmp_path / "runs" / "one", SETTINGS, lambda: {"AP": 1.5}, [guest])
+    observers.observe(tmp_path / "runs" / "one", SETTINGS, lambda: {"AP": 1.5}, [guest])
     told = capsys.readouterr().err.splitlines()
     assert told == [f"harness: file:{tmp_path / 'seen'} has lost this run (ConnectionError: the line is down)"]
     record = records.read(tmp_path / "runs" / "one")
     assert (record.scores, record.status) == ({"AP": 1.5}, "COMPLETED")
     assert json.loads((record.folder / "run.json").read_text(encoding="utf-8"))["status"] == "COMPLETED"
     setattr(guest.observer, event, sound)
-    records.observe(tmp_path / "runs" / "two", SETTINGS, lambda: {"AP": 2.5}, [guest])
+    observers.observe(tmp_path / "runs" / "two", SETTINGS, lambda: {"AP": 2.5}, [guest])
     assert seen_by_file(tmp_path / "seen")[-1]["result"] == {"AP": 2.5}
 
 
@@ -145,9 +145,9 @@ def test_a_mongodb_that_is_gone_at_the_end_leaves_what_it_missed(
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr("sacred.observers.mongo.time.sleep", lambda seconds: None)
-    guest = records.guest("mongodb://somewhere/mine")
+    guest = observers.guest("mongodb://somewhere/mine")
     monkeypatch.setattr(guest.observer.runs, "update_one", gone)
-    records.observe(tmp_path / "runs" / "one", SETTINGS, lambda: {"AP": 1.5}, [guest])
+    observers.observe(tmp_path / "runs" / "one", SETTINGS, lambda: {"AP": 1.5}, [guest])
     (missed,) = tmp_path.glob("sacred_mongo_fail_*")
     assert f"Stored experiment entry in '{missed}'" in capsys.readouterr().err
     assert records.read(tmp_path / "runs" / "one").scores == {"AP": 1.5}
@@ -173,7 +173,7 @@ def test_bad_observers_are_refused_before_anything_is_trained(
     word: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(records.PATIENCE, "serverSelectionTimeoutMS", 300)
+    monkeypatch.setitem(observers.PATIENCE, "serverSelectionTimeoutMS", 300)
     (tmp_path / "taken").write_text("a file")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "metadata.json").write_text('{"runs": ')
@@ -194,11 +194,11 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, module, None)
     told = refused(capsys, "run", "--strategy", "location", *SMALL, "--observer", word, "--results", "results")
     kind = word.split(":")[0]
-    assert f"--observer {kind}: pip install {records.OBSERVERS[kind].packages}" in told
+    assert f"--observer {kind}: pip install {observers.OBSERVERS[kind].packages}" in told
 
 
 def test_no_observer_needs_its_package() -> None:
-    code = "import sys\nfrom harness import cli, records\nrecords.import_sacred()\n"
+    code = "import sys\nfrom harness import cli, observers\nobservers.import_sacred()\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}print({{'pymongo', 'tinydb', 'hashfs', 'tensorboard'}} & set(sys.modules))"],
         capture_output=True, text=True, check=True, cwd=ROOT,

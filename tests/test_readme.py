@@ -37,6 +37,7 @@ def plant_weights(results: Path) -> None:
 def test_commands_do_what_they_say(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos(tmp_path / "imagenet" / "train", 2)
     (tmp_path / "VOCdevkit").mkdir()
+    (tmp_path / "coco").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "PAIRS", 1)
     monkeypatch.setattr(speed, "STEPS", 1)
