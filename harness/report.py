@@ -267,7 +267,7 @@ def picture(file: Path, command: str, told: str) -> Picture:
     if not file.is_file():
         return Picture(told, command, None)
     out = BytesIO()
-    with Image.open(file, formats=["PNG"]) as found:
+    with Image.open(file, formats=["PNG", "JPEG"]) as found:
         found.thumbnail((WIDTH, 4 * WIDTH))
         found.convert("RGB").save(out, "JPEG", quality=80, optimize=True)
     return Picture(told, command, data_uri("image/jpeg", out.getvalue()))

@@ -206,12 +206,12 @@ def test_three_hundred_mutated_annotations_are_read_or_refused(folder: Path) -> 
     sound, refusals = path.read_bytes(), []
     for number in range(300):
         path.write_bytes(mutated(sound.decode(), chance) if number % 2 else spoilt(sound, chance, b"<object>"))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             read(folder)
         except VocError as error:
             refusals.append(str(error))
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 2
     assert 150 < len(refusals) < 300
     assert max(map(len, refusals)) < 500
     assert not any("\n" in refusal for refusal in refusals)
