@@ -119,7 +119,7 @@ def read_lines(file: Path, read: Callable[[str], Any] = json.loads) -> list[dict
         raise ValueError(f"{file}: not a readable curve ({error})") from error
 
 
-def read_json(file: Path, form: Mapping[Any, Any]) -> dict[str, Any]:
+def read_json(file: Path, form: Mapping[Any, Any] | None = None) -> dict[str, Any]:
     """A JSON object of a form from a file; ValueError names the file that holds something else."""
     try:
         if file.exists() and not file.is_file():  # a pipe would be waited for

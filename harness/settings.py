@@ -20,12 +20,17 @@ CHOICES: dict[Any, Mapping[str, Any]] = {  # a field's type → what it may be
     Boxes: BOXES,
     Similarity: SIMILARITIES,
 }
-hints_of = cache(get_type_hints)  # a field's type by its name; asking anew is most of the time of `restore`
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
 class BadValue(ValueError):
     """A value that a field cannot take."""
+
+
+@cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    """A field's type by its name; asking anew would be most of the time of `restore`."""
+    return get_type_hints(kind)
 
 
 def assign(settings: Settings, path: str, text: str) -> Settings:

@@ -28,10 +28,12 @@ from torch import Tensor, nn
 from benchmarks import voc
 from benchmarks.convert import ConvertError, convert_file, names, read_backbone
 from harness import experiment, figures, plugins, records, tables
+from harness.backbones import Pretraining
 from harness.cli import main, one_line
 from harness.pretrain import PretrainError, Training
 from harness.settings import describe, restore
 from methods import views
+from methods.recipe import Recipe
 from tests.pictures import voc_folder
 from tests.test_cli import SMALL, refused
 
@@ -463,7 +465,7 @@ def mutated(raw: bytes, chance: random.Random) -> bytes:
 
 def odd_checkpoints() -> Iterator[Any]:
     """Whole files of torch's with other content than a training's."""
-    good = {"model": tiny().model.state_dict(), "optimizer": tiny().optimizer.state_dict(), "step": 1}
+    good: dict[str, Any] = {"model": tiny().model.state_dict(), "optimizer": tiny().optimizer.state_dict(), "step": 1}
     yield from (None, 3, [], {}, {"model": {}}, torch.zeros(3), {1: 2, "a": torch.zeros(1)}, {**good, "model": 3})
     yield from ({**good, "step": step} for step in (-1, 1.5, "1", None, True, torch.tensor(1), [1]))
     state = good["optimizer"]["state"]
@@ -503,7 +505,8 @@ def test_odd_content_of_weights_files_is_refused(tmp_path: Path) -> None:
     for conv in (odd.to_sparse(), odd.to(torch.complex64), odd.half()[:, :2], odd.bool(), odd + torch.nan):
         torch.save({**state, "conv1.weight": conv}, file)
         assert not accepted(READERS["backbone.pth"], file, ConvertError), conv.dtype
-    torch.save({**state, 3: odd}, file)
+    numbered: dict[Any, Tensor] = {**state, 3: odd}
+    torch.save(numbered, file)
     assert not accepted(READERS["theirs.pth"], file, ConvertError)
 
 
@@ -544,9 +547,9 @@ def every_field() -> list[tuple[list[str], str]]:
     found = []
     for words in chosen:
         made = experiment.build(experiment.words().parse_args(words)).backbone
-        assert isinstance(made, experiment.Pretraining)
+        assert isinstance(made, Pretraining)
         found += [(words, path) for path in paths(made.strategy, "match.")]
-    found += [(chosen[0], path) for path in paths(experiment.Recipe(), "")]
+    found += [(chosen[0], path) for path in paths(Recipe(), "")]
     for name in plugins.BENCHMARKS:
         words = [*chosen[0], "--benchmark", name, *(["--preset", "paper"] if name in PUBLISHED else [])]
         found += [(words, path) for path in paths(plugins.benchmark(name)(), "benchmark.")]
