@@ -40,7 +40,7 @@ def assign(settings: Settings, path: str, text: str) -> Settings:
     ValueError the settings themselves raise for a value out of range.
     """
     name, _, rest = path.partition(".")
-    hints = hints_of(type(settings))
+    hints = hints_of(type(settings))  # type: ignore[arg-type]
     known = [field.name for field in fields(settings)]  # type: ignore[arg-type]
     if name not in known:
         raise unknown("field", name, known) if known else UnknownName(f"no field {name!r}: there are none to set")
