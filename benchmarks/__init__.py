@@ -1,8 +1,8 @@
 """How a backbone is judged: each benchmark turns a ResNet state dict under torchvision's names into scores."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 
 class Data(Protocol):
@@ -19,6 +19,29 @@ class Data(Protocol):
         ...
 
 
+class Expected(NamedTuple):
+    """A score that is known of a backbone under a benchmark's own settings, on its own data."""
+
+    backbone: str  # random, supervised or a method
+    score: str
+    value: float  # per cent
+    tolerance: float  # ±
+    source: str
+
+
+def outliers(expected: Sequence[Expected], scores: Mapping[str, float], trained: bool) -> Iterator[str]:
+    """A line on each score outside of what is known: a random backbone's, or up to the best of any backbone."""
+    for low in (one for one in expected if one.backbone == "random"):
+        score = scores[low.score]
+        high = max((one for one in expected if one.score == low.score), key=lambda one: one.value) if trained else low
+        if not low.value - low.tolerance <= score <= high.value + high.tolerance:
+            verb, known = ("below", low) if score < low.value else ("above", high)
+            yield (
+                f"{low.score} {score:.1f} of a {'trained' if trained else 'random'} backbone is {verb} the expected "
+                f"{known.value} ± {known.tolerance} ({known.backbone}: {known.source})"
+            )
+
+
 class Benchmark(Protocol):
     """A frozen dataclass whose fields are its settings; a benchmark inherits from this class.
 
@@ -26,6 +49,7 @@ class Benchmark(Protocol):
     """
 
     name: ClassVar[str]  # on the command line and in the record
+    expected: ClassVar[tuple[Expected, ...]] = ()
     depth: int  # of the ResNet that it judges: the recipe's
 
     def prepare(self, data: Path | None, cache: Path) -> Any:

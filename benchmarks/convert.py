@@ -1,4 +1,4 @@
-"""Carries a ResNet from torchvision's names to detectron2's, every key accounted for (METHODS 10.1).
+"""Finds a ResNet in anybody's file and carries it to detectron2's names, every key accounted for (METHODS 10.1).
 
 The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron2.py, which writes a pickle.
 """
@@ -6,9 +6,13 @@ The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,6 +25,19 @@ NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 PLACES = ("backbone.bottom_up.", "backbone.", "roi_heads.")
 # what lies among the ResNet's parameters and starts fresh: the FPN's own layers and the norm behind C4's res5
 FRESH = ("backbone.fpn_lateral", "backbone.fpn_output", "roi_heads.res5.norm.")
+
+ANCHOR = "layer1.0.conv1.weight"  # every ResNet under torchvision's names has it once
+PART = re.compile(r"(?:conv|bn|layer)\d+\.|downsample\.")  # how the name of a ResNet's part begins; a head's does not
+COPY = {"k", "key", "momentum", "target", "teacher", "ema"}  # words of a prefix that tell the slow copy of a network
+TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # in the head of torch's files before 1.6, else bare pickles
+
+
+class Backbone(NamedTuple):
+    """A ResNet without its head as it was found in a file."""
+
+    state: dict[str, Tensor]  # under torchvision's names, all of them, float32
+    prefix: str  # what stands before those names, in the file or in the dictionary within it
+    left_out: list[str]  # the file's other tensors in groups: "fc (2)", "encoder_k (320)"
 
 
 class ConvertError(ValueError):
@@ -57,18 +74,24 @@ def convert(state: Mapping[str, Tensor], *, depth: int) -> dict[str, Tensor]:
 
     Raises ConvertError where `state` is not exactly the headless ResNet of this depth, naming an odd key.
     """
-    wanted, given = set(names(depth)), set(state)
-    if given != wanted:
-        for other in BLOCKS:
-            if given == set(names(other)):
-                raise ConvertError(f"checkpoint of another architecture: ResNet-{other}, not ResNet-{depth}")
-        odd = min(given ^ wanted)
-        raise ConvertError(f"not a ResNet-{depth} without its head: key {odd!r} is {_verdict(odd, given)}")
+    _check(set(state), depth=depth)
     return {rename(name): tensor for name, tensor in state.items()}
 
 
-def _verdict(key: str, given: set[str]) -> str:
-    return "unknown" if key in given else "missing"
+def _check(given: set[str], *, depth: int, prefix: str = "") -> None:
+    """Raises ConvertError, naming an odd key, where these are not exactly the names of the ResNet of this depth."""
+    wanted = set(names(depth))
+    if given == wanted:
+        return
+    for other in BLOCKS:
+        if given == set(names(other)):
+            raise ConvertError(
+                f"checkpoint of another architecture: ResNet-{other}, not ResNet-{depth}: --set depth={other}"
+            )
+    odd = min(given ^ wanted)
+    counts = f"{len(wanted - given)} missing, {len(given - wanted)} unknown"
+    verdict = "unknown" if odd in given else "missing"
+    raise ConvertError(f"not a ResNet-{depth} without its head: key {prefix + odd!r} is {verdict} ({counts})")
 
 
 def load_into(model: nn.Module, converted: Mapping[str, Tensor]) -> None:
@@ -111,12 +134,7 @@ def convert_file(source: Path, target: Path, *, depth: int) -> None:
     """Writes the converted backbone to `target` (.pth), in one step and loadable with weights_only=True."""
     import torch
 
-    try:
-        state = torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConvertError(f"{source}: no such backbone file") from None
-    except Exception as error:  # torch.load raises what its reader of the day raises
-        raise ConvertError(f"{source}: not a state dict of tensors: {str(error).splitlines()[0]}") from None
+    state = _load(source)
     if not isinstance(state, Mapping) or not all(isinstance(t, torch.Tensor) for t in state.values()):
         raise ConvertError(f"{source}: not a state dict of tensors")
     try:
@@ -126,3 +144,168 @@ def convert_file(source: Path, target: Path, *, depth: int) -> None:
     part = target.with_name(target.name + ".part")
     torch.save(converted, part)
     os.replace(part, target)
+
+
+# --- files of others
+
+
+def read_backbone(file: Path, depth: int) -> Backbone:
+    """The ResNet of this depth in a file of torch or safetensors, whoever trained it, every key accounted for.
+
+    It may lie in a dictionary ({"state_dict": …}) and behind a prefix ("module.encoder_q."); of a network and its slow
+    copy the network is taken. Where a block strides cannot be seen: torchvision's 3 × 3 convolution is supposed.
+    Raises ConvertError, which names file and key, for two different ResNets, another architecture or number format,
+    a missing key and a weight that is not finite.
+    """
+    if depth not in list(BLOCKS):
+        raise ConvertError(f"depth {depth}: choose from {', '.join(map(str, BLOCKS))}")
+    content = _load(file)
+    try:
+        tensors = _flatten(content)
+        prefix, state = _choose({one: _take(tensors, one, depth) for one in _prefixes(tensors, depth)})
+    except ConvertError as error:
+        raise ConvertError(f"{file}: {error}") from None
+    return Backbone(state, _within(content, prefix), _left_out(tensors, prefix, state))
+
+
+def _load(file: Path) -> Any:
+    """What a file of torch or safetensors holds, read so that it cannot run code; ConvertError for any other file."""
+    if not file.is_file():
+        raise ConvertError(f"{file}: no such backbone file")
+    if _is_pickle(file):
+        raise ConvertError(
+            f"{file}: a bare pickle, as detectron2's .pkl are: reading it can run code, so it is not opened;"
+            " give the .pth or .safetensors that it was made from"
+        )
+    read = _reader(file)
+    try:
+        return read(file)
+    except Exception as error:  # either reader raises what its version of the day raises
+        raise ConvertError(f"{file}: not a state dict of tensors{_advice(file, str(error))}") from error
+
+
+def _reader(file: Path) -> Callable[[Path], Any]:
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file
+    import torch
+
+    return partial(torch.load, map_location="cpu", weights_only=True)
+
+
+def _is_pickle(file: Path) -> bool:
+    """Whether the file says by its name or its first bytes that it is a pickle and none of torch's files."""
+    with open(file, "rb") as opened:
+        head = opened.read(16)
+    return file.suffix == ".pkl" or (head[:1] == b"\x80" and TORCH_MAGIC not in head)
+
+
+def _advice(file: Path, refusal: str) -> str:
+    """Which class torch refused to read, if it says so, and the line that saves the tensors without it."""
+    found = re.search(r"GLOBAL ([\w.]+\.\w+)\s", refusal)
+    if not found:
+        return ""
+    name = found[1]
+    return (
+        f" alone: it holds {name} too. If you know that to be harmless, save the tensors ('state_dict', or the key that"
+        f' they have) without it: python -c "import torch, {name.rpartition(".")[0]};'
+        f" torch.serialization.add_safe_globals([{name}]); torch.save("
+        f"torch.load({str(file)!r}, map_location='cpu', weights_only=True)['state_dict'], 'tensors.pth')\""
+    )
+
+
+def _flatten(content: Any) -> dict[str, Tensor]:
+    """Every tensor of a dictionary by its name, those of a dictionary within it behind its key and a dot."""
+    import torch
+
+    if not isinstance(content, Mapping):
+        raise ConvertError("not a state dict of tensors")
+    flat = dict(content)
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{name}": one for name, one in value.items()}
+    return {str(key): one for key, one in flat.items() if isinstance(one, torch.Tensor)}
+
+
+def _prefixes(tensors: Mapping[str, Tensor], depth: int) -> list[str]:
+    """Where the most of a ResNet of this depth is found, slow copies left aside if there is anything else."""
+    found = [key.removesuffix(ANCHOR) for key in tensors if f".{key}".endswith(f".{ANCHOR}")]
+    if not found:
+        held = ", ".join(map(repr, list(tensors)[:3])) or "no tensor"
+        raise ConvertError(f"no ResNet under torchvision's names: it holds {held}, but no {ANCHOR!r}")
+    lacks = {prefix: sum(prefix + name not in tensors for name in names(depth)) for prefix in found}
+    nearest = [prefix for prefix in found if lacks[prefix] == min(lacks.values())]
+    return [prefix for prefix in nearest if not COPY & set(re.split(r"[._]", prefix))] or nearest
+
+
+def _take(tensors: Mapping[str, Tensor], prefix: str, depth: int) -> dict[str, Tensor]:
+    """The ResNet behind the prefix; ConvertError where a part is missing, unknown or of another shape.
+
+    Where no norm has its counter of batches, as in files from before torch 0.4.1 and of frozen norms, they are zero:
+    only a norm without momentum computes with it.
+    """
+    import torch
+
+    parts = {
+        key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix) and PART.match(key, len(prefix))
+    }
+    if not any(name.endswith("num_batches_tracked") for name in parts):
+        norms = [name.removesuffix("running_mean") for name in parts if name.endswith("running_mean")]
+        parts |= {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
+    _check(set(parts), depth=depth, prefix=prefix)
+    return {name: _plain(prefix + name, parts[name], like) for name, like in _templates(depth).items()}
+
+
+def _templates(depth: int) -> dict[str, Tensor]:
+    """Torchvision's own ResNet of this depth without its head: shapes and number formats, but no numbers."""
+    import torch
+    import torchvision
+
+    with torch.device("meta"):
+        model = getattr(torchvision.models, f"resnet{depth}")()
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
+
+
+def _plain(key: str, tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor's numbers in the format of its template, in memory of its own."""
+    import torch
+
+    if tensor.shape != like.shape:
+        shapes = f"{list(tensor.shape)}, torchvision's {list(like.shape)}"
+        raise ConvertError(f"checkpoint of another architecture: {key!r} is {shapes}")
+    if tensor.is_meta or tensor.is_floating_point() != like.is_floating_point():
+        raise ConvertError(f"{key!r} is no tensor of {like.dtype}, but of {tensor.dtype} on {tensor.device}")
+    found = torch.empty_like(like, device="cpu").copy_(tensor.detach())
+    if not found.isfinite().all():
+        raise ConvertError(f"{key!r} holds a number that is not finite")
+    return found
+
+
+def _choose(states: Mapping[str, dict[str, Tensor]]) -> tuple[str, dict[str, Tensor]]:
+    """The one ResNet that was found, be it under two names as in DenseCL's files; ConvertError for two."""
+    import torch
+
+    (prefix, state), *others = states.items()
+    for other, its in others:
+        if not all(torch.equal(tensor, its[name]) for name, tensor in state.items()):
+            raise ConvertError(f"two different ResNets: behind {prefix!r} and behind {other!r}: save one of them alone")
+    return prefix, state
+
+
+def _within(content: Mapping[str, Any], prefix: str) -> str:
+    """The prefix without the key of the dictionary that it lies in."""
+    keys = [f"{key}." for key, value in content.items() if isinstance(value, Mapping)]
+    return next((prefix.removeprefix(key) for key in keys if prefix.startswith(key)), prefix)
+
+
+def _left_out(tensors: Mapping[str, Tensor], prefix: str, state: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that were not taken, counted by the first part of their name that is not the prefix's."""
+    way = prefix.split(".")[:-1]
+    groups: Counter[str] = Counter()
+    for key in tensors:
+        if not (key.startswith(prefix) and key[len(prefix) :] in state):
+            parts = key.split(".")
+            shared = takewhile(lambda both: both[0] == both[1], zip(parts[:-1], way, strict=False))
+            groups[parts[len(list(shared))]] += 1
+    return [f"{name} ({count})" for name, count in groups.items()]

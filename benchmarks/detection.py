@@ -10,8 +10,8 @@ import logging
 import math
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ MEAN = [123.675, 116.28, 103.53]  # RGB, torchvision's 0.485 0.456 0.406 times 2
 STD = [58.395, 57.12, 57.375]  # torchvision's 0.229 0.224 0.225 times 255
 LEVELS = 5  # of the FPN: p2 to p6
 LONGEST = 1333 / 800  # the longest side detectron2 allows, as a multiple of the shortest
+SCORES = "AP", "AP50", "AP75"
 METRICS = "detection.jsonl"  # the curve: detectron2's JSON lines
 LOG = "detection.log"
 LOGGERS = ("detectron2", "fvcore", "iopath", "py.warnings", "torch.fx._symbolic_trace")
@@ -80,22 +81,43 @@ class Detector:
         if not all(0 < part < 1 for part in self.decay):
             raise DetectionError(f"decay={self.decay}: parts of the iterations between 0 and 1 were expected")
 
-    def evaluate(self, backbone: Path, data: Voc, folder: Path, seed: int, device: str = "cpu") -> dict[str, float]:
-        """AP, AP50 and AP75 in per cent on the test split after fine-tuning on train from the backbone file.
+    def evaluate(self, backbone: Path, data: Any, folder: Path, seed: int, device: str = "cpu") -> dict[str, float]:
+        """The scores in per cent on the test split after fine-tuning on train from the backbone file.
 
         `folder` keeps the curve, the log and the resolved settings. Everything random follows `seed`: on the
         CPU the same curve and scores come again, bit for bit. Raises ConvertError for a backbone that does
         not fit and DetectionError for a loss that is not finite.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="harness-detection-") as scratch, log_to(folder / LOG):
-            weights = Path(scratch) / "backbone.pth"
+        with tempfile.TemporaryDirectory(prefix="harness-detection-") as name, log_to(folder / LOG):
+            scratch = Path(name)
+            weights = scratch / "backbone.pth"
             convert_file(backbone, weights, depth=self.depth)
             cfg = config(self, data.classes, seed, device)
             (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
-            with registered(data, Path(scratch), self.year) as (train, test):
+            with self.registered(data, scratch) as (train, test):
                 cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.MODEL.WEIGHTS = (train,), (test,), str(weights)
-                return _fine_tune(cfg, folder / METRICS)
+                return self.scores(_fine_tune(cfg, folder / METRICS, self.evaluator))
+
+    # what another protocol does in another way
+
+    def resolve(self, cfg: Any) -> Any:
+        """The settings of detectron2 once more, with what only a subclass knows."""
+        return cfg
+
+    def registered(self, data: Any, scratch: Path) -> AbstractContextManager[tuple[str, str]]:
+        """Both splits under names of their own in detectron2's catalogs, for as long as the block runs."""
+        return registered(data, scratch, self.year)
+
+    def evaluator(self, test: str) -> Any:
+        """Detectron2's evaluator of the registered test split."""
+        from detectron2.evaluation import PascalVOCDetectionEvaluator
+
+        return PascalVOCDetectionEvaluator(test)
+
+    def scores(self, found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """What is recorded of the evaluator's findings."""
+        return {score: float(found["bbox"][score]) for score in SCORES}
 
 
 def _smallest(value: int | tuple[int, ...]) -> int:
@@ -117,7 +139,7 @@ def config(detector: Detector, classes: Sequence[str], seed: int, device: str = 
     FAMILIES[detector.family](cfg, detector)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(classes)
     _solver(cfg, detector)
-    return cfg
+    return detector.resolve(cfg)
 
 
 def _image(cfg: Any, detector: Detector) -> None:
@@ -229,13 +251,13 @@ def register_head() -> str:
 # --- fine-tuning
 
 
-def _fine_tune(cfg: Any, metrics: Path) -> dict[str, float]:
+def _fine_tune(cfg: Any, metrics: Path, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
     from detectron2.utils.env import seed_all_rng
 
     seed_all_rng(cfg.SEED)
     model = build(cfg)
     _train(cfg, model, metrics)
-    return _test(cfg, model)
+    return _test(cfg, model, evaluator)
 
 
 def build(cfg: Any) -> nn.Module:
@@ -288,14 +310,14 @@ def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
     return [*found, writer]
 
 
-def _test(cfg: Any, model: nn.Module) -> dict[str, float]:
-    from detectron2.evaluation import PascalVOCDetectionEvaluator, inference_on_dataset
+def _test(cfg: Any, model: nn.Module, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
+    from detectron2.evaluation import inference_on_dataset
     from tqdm import tqdm
 
     name = cfg.DATASETS.TEST[0]
     with tqdm(evaluation_loader(cfg, name), desc="test", disable=None) as loader:
-        found = inference_on_dataset(model, loader, PascalVOCDetectionEvaluator(name))
-    return {key: float(found["bbox"][key]) for key in ("AP", "AP50", "AP75")}
+        found: dict[str, dict[str, float]] = inference_on_dataset(model, loader, evaluator(name))
+    return found
 
 
 def evaluation_loader(cfg: Any, name: str) -> Any:
@@ -309,7 +331,7 @@ def evaluation_loader(cfg: Any, name: str) -> Any:
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Detectron2's log and all warnings go to the file and nowhere else."""
+    """Detectron2's log, all warnings and what COCO's evaluation prints go to the file and nowhere else."""
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     handler.addFilter(without_path)
@@ -321,7 +343,8 @@ def log_to(path: Path) -> Iterator[None]:
         logger.propagate = False
     logging.captureWarnings(True)
     try:
-        yield
+        with redirect_stdout(handler.stream):
+            yield
     finally:
         logging.captureWarnings(False)
         for logger, (level, propagate) in zip(loggers, before, strict=True):
@@ -355,9 +378,16 @@ def registered(voc: Voc, scratch: Path, year: int) -> Iterator[tuple[str, str]]:
     try:
         yield names
     finally:
-        for name in names:
-            DatasetCatalog.remove(name)
-            MetadataCatalog.remove(name)
+        forget(names)
+
+
+def forget(names: Sequence[str]) -> None:
+    """Takes the data sets from detectron2's catalogs."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    for name in names:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
 
 
 def aliases(voc: Voc) -> list[str]:

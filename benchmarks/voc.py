@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shown
 
 from PIL import Image
 
@@ -50,6 +51,11 @@ class Voc:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @property
+    def images(self) -> tuple[int, int]:
+        """How many train and test have."""
+        return len(self.train), len(self.test)
+
+    @property
     def summary(self) -> str:
         """One line: images, objects and classes."""
         objects = [sum(len(r.labels) for r in split) for split in (self.train, self.test)]
@@ -83,12 +89,12 @@ def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...]) -> 
     for record in test:
         for label in record.labels:
             if label not in learnt:
-                raise VocError(f"{folder}: class {label!r} of test image {record.id!r} is missing in train")
+                raise VocError(f"{folder}: class {shown(label)} of test image {record.id!r} is missing in train")
     # detectron2's evaluator divides by this count: without the check the AP of every class becomes NaN
     scored = {label for r in test for label, hard in zip(r.labels, r.difficult, strict=True) if not hard}
     for label in sorted(learnt):
         if label not in scored:
-            raise VocError(f"{folder}: class {label!r} has no object in test that is not marked difficult")
+            raise VocError(f"{folder}: class {shown(label)} has no object in test that is not marked difficult")
     return Voc(folder, tuple(sorted(learnt)), train, test)
 
 
@@ -177,11 +183,11 @@ def _object(node: ET.Element, width: int, height: int, path: Path) -> tuple[Box,
     frame = node.find("bndbox")
     if not label or frame is None:
         raise VocError(f"{path}: an object without {'<bndbox>' if label else '<name>'}")
-    box = _box(frame, width, height, f"{path}: object {label!r}")
+    box = _box(frame, width, height, f"{path}: object {shown(label)}")
     # strangers' files often lack it: VOC's meaning of absence is "not difficult"
     difficult = (node.findtext("difficult") or "0").strip()
     if difficult not in ("0", "1"):
-        raise VocError(f"{path}: object {label!r}: <difficult> is {difficult!r}, 0 or 1 was expected")
+        raise VocError(f"{path}: object {shown(label)}: <difficult> is {shown(difficult)}, 0 or 1 was expected")
     return box, label, difficult == "1"
 
 
@@ -205,7 +211,7 @@ def _number(node: ET.Element, tag: str, where: Path | str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise VocError(f"{where}: <{tag}> is {text.strip()!r}, a number was expected")
+        raise VocError(f"{where}: <{tag}> is {shown(text.strip())}, a number was expected")
     return value
 
 

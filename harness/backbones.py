@@ -6,11 +6,13 @@ import hashlib
 import inspect
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.convert import read_backbone
 from benchmarks.scenes import Scenes
 from harness import ROOT, files, provenance, records
 from harness.settings import describe
@@ -95,8 +97,6 @@ class Given:
 
     def origin(self, seed: int, results: Path, cache: Path, machine: Machine) -> Origin:
         """The ResNet in the file, heads and wrappings left out; ConvertError where it is not that ResNet."""
-        from benchmarks.convert import read_backbone
-
         found = read_backbone(self.file, self.depth)
 
         def write(run: Path) -> dict[str, Any]:
@@ -143,6 +143,7 @@ def forget_other(run: Path, key: str) -> bool:
         return False
     for name in (*PARTS, "checkpoint.pth", file.name):
         (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / "tensorboard", ignore_errors=True)
     return True
 
 

@@ -9,11 +9,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import ROOT, plugins, records
+from harness import ROOT, board, observers, plugins, records
 from harness.experiment import Experiment, base_words, build, extra_words, finished, run, seed_words, words
+from harness.export import KINDS, export
 from harness.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     made = verb("run", run_verb, "pre-train, fine-tune a detector and record the scores", "run --strategy location",
-                words(), machine_words(), results_words())  # fmt: skip
+                words(), machine_words(), watching_words(), results_words())  # fmt: skip
     made.add_argument("--dry-run", action="store_true", help="print settings, steps and an estimate; do nothing")
     made = verb("table", table_verb, "print a table of the paper beside our numbers", "table A1 --format md",
                 base_words(), results_words())  # fmt: skip
@@ -90,11 +92,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("name", metavar="TABLE", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--out", metavar="STEM", type=Path, help="path without ending (RESULTS/plots/TABLE)")
     made = verb("reproduce", reproduce_verb, "run all experiments of tables that have not been run",
-                "reproduce A1 A2", base_words(), seed_words(), machine_words(), results_words())  # fmt: skip
+                "reproduce A1 A2", base_words(), seed_words(), machine_words(), watching_words(),
+                results_words())  # fmt: skip
     made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
     made = verb("submit", submit_verb, "hand a run, or every gap of tables, to Slurm, requeued when it is preempted",
-                "submit A1 A2 --partition gpu --hours 24", words(), machine_words(), results_words())  # fmt: skip
+                "submit A1 A2 --partition gpu --hours 24", words(), machine_words(), watching_words(),
+                results_words())  # fmt: skip
     submit_words(made)
     verb("list", list_verb, "list all that can be chosen by name", "list")
     made = verb(
@@ -104,6 +108,11 @@ def parser() -> argparse.ArgumentParser:
     made = verb("compare", compare_verb, "show what differs between two runs", "compare location-s0 location-s1",
                 results_words())  # fmt: skip
     made.add_argument("runs", metavar="RUN", nargs=2, help="a run's name, or how it begins")
+    made = verb("export", export_verb, "write a run's backbone for another library, and say how it is loaded there",
+                "export location-s0 --to timm", results_words())  # fmt: skip
+    made.add_argument("run", metavar="RUN", help="the run's name, or how it begins; its weights must be here")
+    made.add_argument("--to", metavar="LIBRARY", choices=KINDS, required=True, help=", ".join(KINDS))
+    made.add_argument("--out", metavar="FILE", type=Path, help="a file that does not exist yet (RUN-LIBRARY.pth here)")
     made = verb("data", data_verb, "compose embedded data as a Pascal VOC folder",
                 "data scenes --images 100 --size 128 --out scenes")  # fmt: skip
     made.add_argument("name", metavar="NAME", choices=["scenes"], help="scenes")
@@ -169,6 +178,16 @@ def machine_words() -> argparse.ArgumentParser:
     return made
 
 
+def watching_words() -> argparse.ArgumentParser:
+    """Who watches a run beside its folder; none of it is a setting of the experiment."""
+    made = argparse.ArgumentParser(add_help=False)
+    add = made.add_argument_group("watching").add_argument
+    kinds = "file:DIR, tinydb:DIR or mongodb://HOST/DATABASE"
+    add("--observer", metavar="KIND:WHERE", action="append", default=[], help=f"of sacred's, may be repeated: {kinds}")
+    add("--tensorboard", action="store_true", help="draw curves and scores into the run's folder, live")
+    return made
+
+
 def score_words() -> argparse.ArgumentParser:
     """A table that makes claims, and a score of it."""
     made = argparse.ArgumentParser(add_help=False)
@@ -201,7 +220,7 @@ def run_verb(given: argparse.Namespace) -> None:
             print(f"this has been run: {found.id}")
         else:
             print(f"run {one.run_id}", flush=True)
-            found = run(one, machine(given), given.results, CACHE)
+            found = run(one, watched(given), given.results, CACHE)
         print("  ".join(f"{name} {score:.2f}" for name, score in (found.scores or {}).items()))
         print(f"record: {shown(found.folder)}")
 
@@ -295,7 +314,7 @@ def reproduce_verb(given: argparse.Namespace) -> None:
             left = [one for one in trials if not finished(one, given.results)]
             print(f"{'missing' if left else 'run already':<11}  harness run {line}")
         return
-    reproduce(experiments, machine(given), given.results, CACHE)
+    reproduce(experiments, watched(given), given.results, CACHE)
 
 
 def submit_verb(given: argparse.Namespace) -> None:
@@ -333,7 +352,9 @@ def asked_for(given: argparse.Namespace) -> dict[str, list[Experiment]]:
 def passed_on(given: argparse.Namespace) -> list[str]:
     """The words of a job's command that its settings do not hold."""
     results = None if given.results == ROOT / "results" else given.results
-    return pairs({"--workers": given.workers, "--device": given.device, "--results": results})
+    watching = [word for one in given.observer for word in ("--observer", one)]
+    watching += ["--tensorboard"] if given.tensorboard else []
+    return [*pairs({"--workers": given.workers, "--device": given.device, "--results": results}), *watching]
 
 
 def pairs(values: Mapping[str, object]) -> list[str]:
@@ -379,6 +400,12 @@ def compare_verb(given: argparse.Namespace) -> None:
 
     one, other = (records.find(given.results, name) for name in given.runs)
     print(compare(one, other))
+
+
+def export_verb(given: argparse.Namespace) -> None:
+    """Write a run's backbone; name the file and print the Python that loads it."""
+    file, lines = export(records.find(given.results, given.run), given.to, given.out)
+    print(f"backbone: {shown(file)}\n\n{lines}")
 
 
 def data_verb(given: argparse.Namespace) -> None:
@@ -448,6 +475,14 @@ def machine(given: argparse.Namespace) -> Machine:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: torch finds no CUDA device here; `harness doctor` says more")
     return Machine(device, given.workers)
+
+
+def watched(given: argparse.Namespace) -> Machine:
+    """Where to compute, and who watches; ValueError or OSError where an observer is not ready."""
+    if given.tensorboard:
+        board.require()
+    there = machine(given)
+    return replace(there, observers=tuple(map(observers.guest, given.observer)), tensorboard=given.tensorboard)
 
 
 def shown(path: Path) -> Path:

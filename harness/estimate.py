@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from benchmarks.detection import Detector
 from harness.backbones import Given, Pretraining, folder_of, list_images
 from harness.experiment import Experiment
 from harness.pretrain import Machine, Training, build_optimizer, update
@@ -122,16 +123,19 @@ def noise(recipe: Recipe, count: int, device: torch.device) -> tuple[View, View]
 
 def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
     """Lines on the detector's fine-tuning."""
-    detector = experiment.benchmark
+    detector, name = experiment.benchmark, experiment.benchmark.name
+    if not isinstance(detector, Detector):
+        return [f"benchmark {name}: no estimate, since it trains no detector"]
     return [
-        f"benchmark {detector.name}: {detector.iterations:,} iterations of {detector.batch} images"
-        f" at {detector.sizes[-1]} px",
+        f"benchmark {name}: {detector.iterations:,} iterations of {detector.batch} images at {detector.sizes[-1]} px",
         f"  about {duration(detector_seconds(experiment, machine))}",
     ]
 
 
 def detector_seconds(experiment: Experiment, machine: Machine) -> float:
-    """Of the detector's fine-tuning."""
+    """Of the detector's fine-tuning; ValueError for a benchmark that trains none."""
+    if not isinstance(experiment.benchmark, Detector):
+        raise ValueError(f"no estimate of benchmark {experiment.benchmark.name} before a run of it is recorded")
     detector, device = experiment.benchmark, torch.device(machine.device)
     network, side = encoder(detector.depth, zero_init=False).to(device), detector.sizes[-1]
     image = torch.randn(1, 3, side, side, device=device)

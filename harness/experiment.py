@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.scenes import Scenes
-from harness import files, plugins, provenance, records
+from harness import board, files, observers, plugins, provenance, records
 from harness.backbones import Given, Pretraining, folder_of, forget_other
 from harness.presets import PRESETS, Preset
 from harness.settings import assign, describe, restore
@@ -222,7 +222,7 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
     if forget_other(folder, origin.key):
         print("code or data are not those that this run began with: its pre-training starts again", flush=True)
     facts = {
-        "command": ["harness", *sys.argv[1:]],
+        "command": ["harness", *map(observers.without_password, sys.argv[1:])],
         "code": provenance.code(),
         "versions": provenance.versions(),
         "machine": {**provenance.device(machine.device), "workers": machine.workers},
@@ -243,9 +243,11 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
                 )
             scores = {name: float(score) for name, score in found.items()}
             facts["doubts"] = experiment.benchmark.doubts(scores, judged, origin.trained)
+        if machine.tensorboard:
+            board.finish(folder, scores)
         return scores
 
-    records.observe(folder, experiment.settings, work)
+    observers.observe(folder, experiment.settings, work, machine.observers)
     tell(f"doubtful: {doubt}" for doubt in facts["doubts"])
     return records.read(folder)
 

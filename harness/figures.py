@@ -152,33 +152,6 @@ def fill(part: torch.nn.Module, file: Path) -> None:
         raise ValueError(f"{file}: not the weights of these settings ({str(error).splitlines()[0]})") from error
 
 
-def weights_of(record: records.Record, *names: str) -> tuple[Path, ...]:
-    """The run's files of these names; ValueError says which one is missing and what makes it."""
-    found = tuple(record.folder / name for name in names)
-    for file in found:
-        if not file.exists():
-            raise ValueError(
-                f"run {record.id} has no {file.name} here, since weights are not kept in git: make it with"
-                f" `{command_of(record)} --results weights`, then give this command --results weights"
-            )
-    return found
-
-
-def command_of(record: records.Record) -> str:
-    """The command that makes the run, as its record has it."""
-    file = record.folder / "provenance.json"
-    line = records.read_json(file).get("command", []) if file.exists() else []
-    wanted = [
-        "harness",
-        "run",
-        "--strategy",
-        record.settings.get("strategy", "NAME"),
-        "--seed",
-        str(record.settings["seed"]),
-    ]
-    return shlex.join(line if line[:2] == ["harness", "run"] else wanted)
-
-
 # Figure A1
 
 
@@ -187,7 +160,7 @@ def categories(record: records.Record, cache: Path, images: int, size: int) -> F
     """Fig. A1 (METHODS 7.3): in two views of each of so many of a run's images, the arg-max channel of z by colour."""
     trained, seed = rebuild(record.settings), record.settings["seed"]
     recipe = display(trained.recipe, size)
-    weights = Weights(*weights_of(record, "backbone.pth", "heads.pth"))
+    weights = Weights(*records.weights_of(record, "backbone.pth", "heads.pth"))
     pairs = views_of(list_images(source_of(trained, cache)), recipe, seed, images)
     model = load(trained.strategy, recipe, seed, weights)
     maps = [(channels(model, one), channels(model, other)) for one, other in pairs]
@@ -312,7 +285,7 @@ def matches(
     recipe = change(display(recipe, size), "recipe", split)
     chosen = choose_strategies(strategy, split)
     if record:
-        weights_of(record, "backbone.pth")
+        records.weights_of(record, "backbone.pth")
     source = read(image) if image else Image.fromarray(compose(*SCENE).image)
     pair = find_views(source, recipe, seed, 0, mirrored=True)
     models = {name: load(one, recipe, seed, known_weights(record, one)) for name, one in chosen.items()}

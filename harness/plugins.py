@@ -8,12 +8,15 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import methods.strategies
+from benchmarks import Benchmark
 from methods.boxes import BOXES
+from methods.correspondence import Strategy
 from methods.sampling import SAMPLERS
 from methods.similarity import SIMILARITIES
 
@@ -21,11 +24,26 @@ BENCHMARKS = {  # name on the command line: module, whose BENCHMARK it is
     "scenes": "benchmarks.scenes",
     "voc-folder": "benchmarks.voc_folder",
     "voc07+12": "benchmarks.voc07_12",
+    "coco-fpn": "benchmarks.coco_fpn",
+    "coco-c4": "benchmarks.coco_c4",
 }
 
 
 class UnknownName(ValueError):
     """A name that stands for nothing; the message says what there is."""
+
+
+class Misfit(ValueError):
+    """A class from outside that does not keep its contract; the message says in what."""
+
+
+class Contract(NamedTuple):
+    """What a class from outside must be, checked before it is used."""
+
+    kind: str
+    base: type  # that it inherits from
+    members: tuple[str, ...]  # that it defines
+    fields: tuple[str, ...] = ()
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
@@ -43,24 +61,52 @@ def strategy_files() -> dict[str, Path]:
 
 
 def strategy(name: str) -> Any:
-    """The strategy class of a name, or of a dotted path outside the checkout such as mine.mutual."""
-    if dotted(name):
-        return exported(name, "STRATEGY", "strategy")
-    if name not in strategy_files():
-        raise unknown("strategy", name, strategy_files())
-    return exported(f"methods.strategies.{name}", "STRATEGY", "strategy")
+    """The strategy class of a name, or of a dotted path outside the checkout such as mine.corners."""
+    modules = {one: f"methods.strategies.{one}" for one in strategy_files()}
+    return chosen(name, modules, Contract("strategy", Strategy, ("__call__",)))
 
 
 def benchmark(name: str) -> Any:
-    """The benchmark class of a name."""
-    if name not in BENCHMARKS:
-        raise unknown("benchmark", name, BENCHMARKS)
-    return exported(BENCHMARKS[name], "BENCHMARK", "benchmark")
+    """The benchmark class of a name, or of a dotted path outside the checkout such as mine.linear."""
+    return chosen(name, BENCHMARKS, Contract("benchmark", Benchmark, ("name", "prepare", "evaluate"), ("depth",)))
+
+
+def chosen(name: str, modules: Mapping[str, str], contract: Contract) -> Any:
+    """The class that one of our modules exports, or one from outside, which must keep the contract."""
+    attribute = contract.kind.upper()
+    if dotted(name):
+        found = exported(name, attribute, contract.kind)
+        if reason := misfit(found, name, contract):
+            raise Misfit(f"no {contract.kind} in {name!r}: {attribute} {reason}")
+        return found
+    if name not in modules:
+        raise unknown(contract.kind, name, modules)
+    return exported(modules[name], attribute, contract.kind)
+
+
+def misfit(found: Any, path: str, contract: Contract) -> str | None:
+    """What keeps a class of that path from keeping a contract; None where nothing does."""
+    if not isinstance(found, type):
+        return "is not a class"
+    if contract.base not in found.__mro__:
+        return f"does not inherit from {contract.base.__module__}.{contract.base.__name__}"
+    if "__dataclass_fields__" not in vars(found):
+        return "is not a dataclass: @dataclass(frozen=True) is missing"
+    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(found)}
+    if bare := [field for field, needed in known.items() if needed]:
+        return f"has fields without a default: {', '.join(bare)}"
+    if missing := [one for one in contract.members if getattr(found, one, None) is getattr(contract.base, one, None)]:
+        return f"does not define {', '.join(missing)}"
+    if missing := [one for one in contract.fields if one not in known]:
+        return f"has no field {', '.join(missing)}"
+    if "name" in contract.members and (called := getattr(found, "name", None)) != path:
+        return f"is named {called!r} and would not be found again: name: ClassVar[str] = __name__"
+    return None
 
 
 def dotted(name: str) -> bool:
-    """Whether a name is a path to a module of the user's own, such as mine.mutual."""
-    return "." in name and re.fullmatch(r"[\w.]+", name) is not None
+    """Whether a name is a path to a module of the user's own, such as mine.corners."""
+    return re.fullmatch(r"\w+(\.\w+)+", name) is not None
 
 
 def exported(path: str, attribute: str, kind: str) -> Any:

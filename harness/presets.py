@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.scenes import Scenes
-from benchmarks.scenes.layout import Layout
+from benchmarks.scenes import DEMO, Scenes
 from benchmarks.voc07_12 import Voc0712
 from methods.recipe import Heads, Recipe
 
@@ -21,24 +20,6 @@ class Preset:
     scenes: Scenes | None  # to pre-train on where no folder is given; None: a folder must be given
 
 
-DEMO = Scenes(
-    layout=Layout(
-        size=96,
-        classes=("person", "potted_plant", "vehicle"),
-        objects=(1, 2),
-        distractors=(0, 1),
-        extent=(0.5, 0.85),
-        visible=0.6,
-    ),
-    train=1024,
-    test=200,
-    sizes=(96,),
-    norm="FrozenBN",
-    iterations=450,
-    lr=0.007,
-    decay=(0.6, 0.85),
-    warmup=20,
-)
 STUDY = Scenes(train=4000, test=1000, sizes=(128,), iterations=6000, batch=8, lr=0.01)
 PRESETS = {
     "demo": Preset(

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from harness import files
+from harness import board, files
 from harness.gauges import gauges
+from harness.observers import Guest
 from methods.correspondence import Strategy
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe
@@ -35,10 +36,12 @@ class PretrainError(ValueError):
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a pre-training runs; on a CPU nothing of it changes the result."""
+    """Where a run is made and who watches it; on a CPU nothing of it changes the result."""
 
     device: str = "cpu"  # or cuda
     workers: int = 1  # loader processes; 0 loads in the main process
+    observers: tuple[Guest, ...] = ()  # of the whole run, beside its folder
+    tensorboard: bool = False  # whether to draw the run for TensorBoard too
 
 
 @dataclass
@@ -107,7 +110,8 @@ def train(
     bar = tqdm(
         total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None
     )
-    with bar, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
+    drawn = board.live(folder, machine.tensorboard)
+    with bar, drawn as draw, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
         for first, second in named(batches):
             epoch = training.step // steps
             loss = update(training, recipe, epoch, (normalise(View(*first), device), normalise(View(*second), device)))
@@ -115,6 +119,7 @@ def train(
             if training.step % every == 0 or training.step == total:
                 point = measure(training, recipe, epoch, loss)
                 curve.write(json.dumps(point) + "\n")
+                draw(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
             if stopped() or time.monotonic() - saved > CHECKPOINT_EVERY:

@@ -1,4 +1,4 @@
-"""Records of runs: one folder each, observed by sacred, read back with nothing but json.
+"""Records of runs: one folder each, written under sacred's eyes (observers.py), read back with nothing but json.
 
 config.json   every setting (sacred)            run.json         status, times (sacred)
 scores.json   written last and atomically: a run without it does not count
@@ -9,15 +9,12 @@ backbone.pth  the product (not kept in git)     detection.*      the benchmark's
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from harness import files
 
 WHERE = ("step", "epoch", "lr")  # columns of a curve that are no measurements
 
@@ -68,8 +65,12 @@ def read(folder: Path) -> Record:
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:
-    """The points of a run's pre-training, a torn last line left out; ValueError names a curve that is none."""
-    file = folder / "curve.jsonl"
+    """The points of a run's pre-training; empty where nothing was trained."""
+    return read_lines(folder / "curve.jsonl")
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The points of a curve, a torn last line left out; ValueError names a curve that is none."""
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
     try:
         return [json.loads(line) for line in lines if line.endswith("\n")]
@@ -114,49 +115,21 @@ def find(results: Path, name: str) -> Record:
     )
 
 
-def observe(folder: Path, settings: dict[str, Any], work: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Run the work under sacred's eyes; its scores are written last. An unfinished try's files stay in place."""
-    experiment = sacred_experiment(folder)
-    experiment.add_config(settings)
-    scores: dict[str, float] = {}
-
-    def main() -> dict[str, float]:
-        scores.update(work())
-        files.write_json(folder / "scores.json", scores)
-        return scores
-
-    experiment.main(main)
-    experiment.run(options={"--id": folder.name, "--capture": "no", "--loglevel": "ERROR"})
-    return scores
+def weights_of(record: Record, *names: str) -> tuple[Path, ...]:
+    """The run's files of these names; ValueError says which one is missing and what makes it."""
+    found = tuple(record.folder / name for name in names)
+    for file in found:
+        if not file.exists():
+            raise ValueError(
+                f"run {record.id} has no {file.name} here, since weights are not kept in git: make it with"
+                f" `{command_of(record)} --results weights`, then give this command --results weights"
+            )
+    return found
 
 
-def sacred_experiment(folder: Path) -> Any:
-    """Sacred's experiment with one observer, the folder."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sacred imports the deprecated pkg_resources
-        import sacred
-        from sacred.observers import FileStorageObserver
-
-    class Storage(FileStorageObserver):  # type: ignore[misc]
-        """File storage that goes on in an unfinished run's folder, writes whole files and names no machine."""
-
-        def _make_run_dir(self, _id: str) -> None:
-            self.dir = str(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-
-        def save_json(self, obj: Any, filename: str) -> None:
-            content = sacred.serializer.flatten(obj)
-            if filename == "run.json":
-                content["experiment"].pop("base_dir", None)
-                content["host"].pop("hostname", None)
-                content["experiment"].pop("sources", None)
-            files.write_json(folder / filename, content)
-
-        def save_cout(self) -> None:
-            """Nothing: the run's output is its bar, and detectron2's log has a file of its own."""
-
-    sacred.SETTINGS.DISCOVER_SOURCES = "none"
-    sacred.SETTINGS.DISCOVER_DEPENDENCIES = "pkg"  # else torch is missing from the record
-    experiment = sacred.Experiment("harness", interactive=True, save_git_info=False)
-    experiment.observers.append(Storage(folder.parent, copy_sources=False))
-    return experiment
+def command_of(record: Record) -> str:
+    """The command that makes the run, as its record has it."""
+    line = record.provenance.get("command", [])
+    strategy, seed = (str(record.settings.get(name, name.upper())) for name in ("strategy", "seed"))
+    wanted = ["harness", "run", "--strategy", strategy, "--seed", seed]
+    return shlex.join(line if line[:2] == ["harness", "run"] else wanted)

@@ -117,7 +117,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ("run", "table", "list", "show", "data", "figure", "doctor", "speed"):
+    for verb in ("run", "table", "list", "show", "data", "figure", "doctor", "speed", "export"):
         with pytest.raises(SystemExit) as stop:
             main([verb, "--help"])
         assert stop.value.code == 0
@@ -141,7 +141,7 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str])
         ("run --strategy location --seed one", "invalid int value: 'one'"),
         ("run --strategy location --device tpu", "choose cpu, cuda or cuda:N"),
         ("run --strategy location --workers -1", "must be at least 0"),
-        ("run --strategy location --benchmark coco", "no benchmark 'coco': choose from"),
+        ("run --strategy location --benchmark kitti", "no benchmark 'kitti': choose from"),
         ("run --strategy location --benchmark voc-folder", "needs a folder: --benchmark-data DIR"),
         ("run --strategy location --benchmark voc-folder --benchmark-data /no/such", "no such folder"),
         ("run --strategy location --data /no/such", "/no/such: no such folder"),

@@ -1,5 +1,11 @@
-"""The same tensors under detectron2's names, none lost and none invented: features agree bit for bit."""
+"""A backbone out of anybody's file and under detectron2's names, no tensor lost or invented: features agree bitwise."""
 
+import argparse
+import os
+import pickle
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +15,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.convert import BLOCKS, ConvertError, convert, convert_file, load_into, names, rename
+from benchmarks.convert import BLOCKS, ConvertError, convert, convert_file, load_into, names, read_backbone, rename
 from benchmarks.detection import MEAN, STD, Detector, config
 from benchmarks.voc07_12 import Voc0712
 
@@ -196,3 +202,248 @@ def test_a_file_that_is_no_backbone_is_named(tmp_path: Path) -> None:
         assert str(error.value).startswith(f"{path}: ")
         assert "\n" not in str(error.value)
     assert not (tmp_path / "out.pth").exists()
+
+
+# Files of others
+
+Make = Callable[[dict[str, Tensor]], Any]
+
+
+def other(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Another network's tensors."""
+    return {name: tensor + 1 for name, tensor in state.items()}
+
+
+def under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def linear(name: str) -> dict[str, Tensor]:
+    return {f"{name}.weight": torch.zeros(2, 3), f"{name}.bias": torch.zeros(2)}
+
+
+def moco(state: dict[str, Tensor]) -> Any:
+    slow = under("module.encoder_k.", {**other(state), **linear("fc.0")})
+    fast = under("module.encoder_q.", {**state, **linear("fc.0"), **linear("fc.2")})
+    queue = {"module.queue": torch.zeros(3, 4), "module.queue_ptr": torch.zeros(1, dtype=torch.long)}
+    return {"epoch": 200, "arch": "resnet18", "state_dict": {**slow, **fast, **queue}, "optimizer": {"state": {}}}
+
+
+def densecl(state: dict[str, Tensor]) -> Any:
+    """Its network has its backbone under two names."""
+    named = [under("backbone.", state), under("encoder_q.0.", state), under("encoder_k.0.", other(state))]
+    return {"meta": {"epoch": 3}, "state_dict": {k: t for part in named for k, t in part.items()} | linear("neck.fc")}
+
+
+def pixpro(state: dict[str, Tensor]) -> Any:
+    named = under("module.encoder.", state) | under("module.encoder_k.", other(state))
+    return {"model": named | under("module.", linear("projector.linear1")), "epoch": 100}
+
+
+def simsiam(state: dict[str, Tensor]) -> Any:
+    return {"state_dict": under("module.encoder.", {**state, **linear("fc.0")}) | linear("module.predictor.0")}
+
+
+def before_0_4_1(state: dict[str, Tensor]) -> Any:
+    return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def dino(state: dict[str, Tensor]) -> Any:
+    return {"student": under("module.backbone.", state), "teacher": under("backbone.", other(state))}
+
+
+def averaged(state: dict[str, Tensor]) -> Any:
+    """A slow copy is taken where there is nothing else."""
+    return {"state_dict_ema": state, "epoch": 3}
+
+
+def plain(state: dict[str, Tensor]) -> Any:
+    return {**state, **linear("fc")}
+
+
+FOUND: dict[Make, tuple[str, list[str]]] = {
+    plain: ("", ["fc (2)"]),
+    moco: ("module.encoder_q.", ["encoder_k (122)", "fc (4)", "queue (1)", "queue_ptr (1)"]),
+    densecl: ("backbone.", ["encoder_q (120)", "encoder_k (120)", "neck (2)"]),
+    pixpro: ("module.encoder.", ["encoder_k (120)", "projector (2)"]),
+    simsiam: ("module.encoder.", ["fc (2)", "predictor (2)"]),
+    before_0_4_1: ("", []),
+    dino: ("module.backbone.", ["teacher (120)"]),
+    averaged: ("", []),
+}
+
+
+@pytest.mark.parametrize("make", FOUND)
+def test_the_backbone_of_others_is_found(make: Make, tmp_path: Path) -> None:
+    state = headless(resnet(18))
+    torch.save(make(state), tmp_path / "theirs.pth.tar")
+    found = read_backbone(tmp_path / "theirs.pth.tar", 18)
+    assert (found.prefix, found.left_out) == FOUND[make]
+    assert sorted(found.state) == sorted(names(18))
+    for name, tensor in found.state.items():
+        assert torch.equal(tensor, state[name] * (make is not before_0_4_1 or not name.endswith("_tracked"))), name
+
+
+def test_safetensors_and_torch_s_older_files_are_read(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = headless(resnet(18))
+    save_file(under("backbone.", state), tmp_path / "a.safetensors")
+    torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    assert read_backbone(tmp_path / "a.safetensors", 18).prefix == "backbone."
+    for name in ("a.safetensors", "a.pt"):
+        found = read_backbone(tmp_path / name, 18).state
+        assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
+
+
+def test_a_backbone_s_numbers_are_float32_and_its_own(tmp_path: Path) -> None:
+    model = resnet(18).half().to(memory_format=torch.channels_last)
+    torch.save(dict(model.named_parameters()) | dict(model.named_buffers()), tmp_path / "half.pth")
+    state = read_backbone(tmp_path / "half.pth", 18).state
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
+    assert all(tensor.is_contiguous() and not tensor.requires_grad for tensor in state.values())
+    assert torch.equal(state["layer3.0.conv1.weight"], model.layer3[0].conv1.weight.float())
+
+
+def squeeze(state: dict[str, Tensor]) -> Any:
+    return {**state, **linear("layer1.0.se.fc1")}
+
+
+def deep_stem(state: dict[str, Tensor]) -> Any:
+    state["conv1.0.weight"] = state.pop("conv1.weight")
+    return {"model": state}
+
+
+def wide(state: dict[str, Tensor]) -> Any:
+    return {**state, "layer1.0.conv2.weight": torch.zeros(128, 64, 3, 3)}
+
+
+def one_counter(state: dict[str, Tensor]) -> Any:
+    return {**before_0_4_1(state), "bn1.num_batches_tracked": torch.tensor(3)}
+
+
+def not_finite(state: dict[str, Tensor]) -> Any:
+    state["bn1.running_var"][7] = float("nan")
+    return state
+
+
+def too_large(state: dict[str, Tensor]) -> Any:
+    return {**state, "bn1.bias": torch.full((64,), 1e300, dtype=torch.float64)}
+
+
+def integers(state: dict[str, Tensor]) -> Any:
+    return {**state, "bn1.bias": torch.ones(64, dtype=torch.int8)}
+
+
+def without_numbers(state: dict[str, Tensor]) -> Any:
+    return {**state, "bn1.bias": torch.ones(64, device="meta")}
+
+
+def twins(state: dict[str, Tensor]) -> Any:
+    return under("left.", state) | under("right.", other(state))
+
+
+def detectron2s(state: dict[str, Tensor]) -> Any:
+    return {"model": convert(state, depth=18)}
+
+
+def argued(state: dict[str, Tensor]) -> Any:
+    return {"state_dict": state, "args": argparse.Namespace(lr=3)}
+
+
+REFUSED: dict[Make, str] = {
+    squeeze: "key 'layer1.0.se.fc1.bias' is unknown (0 missing, 2 unknown)",
+    deep_stem: "key 'model.conv1.0.weight' is unknown (1 missing, 1 unknown)",
+    wide: "another architecture: 'layer1.0.conv2.weight' is [128, 64, 3, 3], torchvision's [64, 64, 3, 3]",
+    one_counter: "is missing (19 missing, 0 unknown)",
+    not_finite: "'bn1.running_var' holds a number that is not finite",
+    too_large: "'bn1.bias' holds a number that is not finite",
+    integers: "'bn1.bias' is no tensor of torch.float32, but of torch.int8 on cpu",
+    without_numbers: "'bn1.bias' is no tensor of torch.float32, but of torch.float32 on meta",
+    twins: "two different ResNets: behind 'left.' and behind 'right.'",
+    detectron2s: "no ResNet under torchvision's names: it holds 'model.stem.conv1.weight'",
+    argued: "not a state dict of tensors alone: it holds argparse.Namespace too",
+    list: "not a state dict of tensors",
+    str: "not a state dict of tensors",
+    lambda state: {}: "no ResNet under torchvision's names: it holds no tensor",
+    lambda state: {1: torch.zeros(1), 2: {3: torch.zeros(1)}}: "it holds '1', '2.3', but no 'layer1.0.conv1.weight'",
+}
+
+
+@pytest.mark.parametrize("spoil", REFUSED)
+def test_what_is_no_such_backbone_is_refused(spoil: Make, tmp_path: Path) -> None:
+    torch.save(spoil(headless(resnet(18))), tmp_path / "theirs.pth")
+    with pytest.raises(ConvertError) as error:
+        read_backbone(tmp_path / "theirs.pth", 18)
+    assert str(error.value).startswith(f"{tmp_path / 'theirs.pth'}: ")
+    assert REFUSED[spoil] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("is_", "asked"), [(18, 34), (34, 18), (50, 18), (101, 50), (18, 152)])
+@pytest.mark.parametrize("make", [plain, moco, before_0_4_1])
+def test_another_depth_is_named(is_: int, asked: int, make: Make, tmp_path: Path) -> None:
+    state = {name: torch.zeros(()) for name in names(is_)}
+    torch.save(make(state), tmp_path / "theirs.pth")
+    with pytest.raises(ConvertError, match=f"ResNet-{is_}, not ResNet-{asked}: --set depth={is_}"):
+        read_backbone(tmp_path / "theirs.pth", asked)
+
+
+def test_the_line_that_is_advised_saves_the_tensors(tmp_path: Path) -> None:
+    state = headless(resnet(18))
+    torch.save(argued(state), tmp_path / "theirs.pth")
+    with pytest.raises(ConvertError) as error:
+        read_backbone(tmp_path / "theirs.pth", 18)
+    line = shlex.split(str(error.value).partition("without it: ")[2])
+    subprocess.run([sys.executable, *line[1:]], cwd=tmp_path, check=True)
+    assert torch.equal(read_backbone(tmp_path / "tensors.pth", 18).state["bn1.bias"], state["bn1.bias"])
+
+
+def by_torch(content: Any, path: Path) -> None:
+    torch.save(content, path)
+
+
+def by_old_torch(content: Any, path: Path) -> None:
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def by_pickle(content: Any, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content))
+
+
+@pytest.mark.parametrize("write", [by_torch, by_old_torch, by_pickle])
+@pytest.mark.parametrize("name", ["a.pth", "a.pkl", "a.safetensors"])
+def test_a_hostile_file_runs_nothing(name: str, write: Callable[[Any, Path], None], tmp_path: Path) -> None:
+    write({"model": Intruder(tmp_path / "trace")}, tmp_path / name)
+    with pytest.raises(ConvertError, match=r"a bare pickle, as detectron2's|not a state dict of tensors"):
+        read_backbone(tmp_path / name, 18)
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "a.pth"])
+def test_a_pickle_is_refused_by_its_name_and_by_its_bytes(name: str, tmp_path: Path) -> None:
+    if name == "a.pkl":
+        torch.save(headless(resnet(18)), tmp_path / name)
+    else:
+        by_pickle({"model": {}}, tmp_path / name)
+    with pytest.raises(ConvertError, match=r"so it is not opened; give the .pth or .safetensors that it was made from"):
+        read_backbone(tmp_path / name, 18)
+
+
+def test_a_class_that_would_spoil_the_advice_is_not_advised(tmp_path: Path) -> None:
+    odd = type("x$(touch trace)", (), {"__module__": __name__})
+    globals()[odd.__name__] = odd
+    torch.save({"state_dict": {}, "args": odd()}, tmp_path / "a.pth")
+    with pytest.raises(ConvertError, match=r"a.pth: not a state dict of tensors$"):
+        read_backbone(tmp_path / "a.pth", 18)
+
+
+@pytest.mark.parametrize("name", ["none.pth", "."])
+def test_what_is_no_file_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="no such backbone file"):
+        read_backbone(tmp_path / name, 18)
+
+
+def test_a_depth_that_no_resnet_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="depth 20: choose from 18, 34, 50, 101, 152"):
+        read_backbone(tmp_path / "a.pth", 20)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from benchmarks.detection import DetectionError, Detector, config, dataset, eval
 from benchmarks.voc import Voc, VocError, read
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.voc_folder import VocFolder
-
-Objects = Sequence[tuple[str, float, float, float, float]]  # class, xmin, ymin, xmax, ymax
+from tests.pictures import Objects, voc_folder
 
 SLIM: dict[str, Any] = {
     "sizes": (64,),
@@ -34,29 +32,9 @@ SLIM: dict[str, Any] = {
 }
 
 
-def plant(folder: Path, **splits: Mapping[str, Objects]) -> Path:
-    """A VOC folder of 40x30 px images, one rectangle an object; each keyword is a file of ImageSets/Main."""
-    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (folder / part).mkdir(parents=True)
-    for split, images in splits.items():
-        (folder / "ImageSets/Main" / f"{split}.txt").write_text("\n".join(images) + "\n")
-        for id, objects in images.items():
-            image, xml = Image.new("RGB", (40, 30), (60, 90, 120)), ""
-            for name, *box in objects:
-                x0, y0, x1, y1 = map(int, box)
-                image.paste((250, 20, 20), (x0, y0, x1, y1))
-                corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
-                frame = "".join(f"<{tag}>{value}</{tag}>" for tag, value in corners)
-                xml += f"<object><name>{name}</name><bndbox>{frame}</bndbox></object>"
-            size = "<size><width>40</width><height>30</height></size>"
-            image.save(folder / "JPEGImages" / f"{id}.jpg")
-            (folder / "Annotations" / f"{id}.xml").write_text(f"<annotation>{size}{xml}</annotation>")
-    return folder
-
-
 def test_the_settings_are_read_without_torch() -> None:
     code = (
-        "import sys, benchmarks.voc_folder, benchmarks.voc07_12, benchmarks.convert\n"
+        "import sys, benchmarks.voc_folder, benchmarks.voc07_12, benchmarks.coco_fpn, benchmarks.coco_c4\n"
         "sys.exit(', '.join({'torch', 'detectron2', 'numpy'} & set(sys.modules)) or 0)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -148,15 +126,15 @@ TWENTY: Objects = [(f"class {i}", 1, 1, 20, 30) for i in range(20)]
 
 
 def test_the_papers_splits(tmp_path: Path) -> None:
-    plant(tmp_path / "VOC2007", trainval={"a": TWENTY}, test={"b": TWENTY})
-    plant(tmp_path / "VOC2012", trainval={"c": TWENTY})
+    voc_folder(tmp_path / "VOC2007", trainval={"a": TWENTY}, test={"b": TWENTY})
+    voc_folder(tmp_path / "VOC2012", trainval={"c": TWENTY})
     voc = Voc0712().prepare(tmp_path, tmp_path)
     assert ([r.id for r in voc.train], [r.id for r in voc.test]) == (["a", "c"], ["b"])
 
 
 def test_the_paper_has_twenty_classes(tmp_path: Path) -> None:
-    plant(tmp_path / "VOC2007", trainval={"a": TWENTY[1:]}, test={"b": TWENTY[1:]})
-    plant(tmp_path / "VOC2012", trainval={"c": TWENTY[1:]})
+    voc_folder(tmp_path / "VOC2007", trainval={"a": TWENTY[1:]}, test={"b": TWENTY[1:]})
+    voc_folder(tmp_path / "VOC2012", trainval={"c": TWENTY[1:]})
     with pytest.raises(VocError, match="19 classes instead of Pascal VOC's 20"):
         Voc0712().prepare(tmp_path, tmp_path)
 
@@ -173,7 +151,7 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Voc:
     squares: list[Objects] = [[("cat/dog", x, 3, x + 15, 20)] for x in range(1, 7)]
     train = {f"train {i}": objects for i, objects in enumerate([*squares, []])}
     test = {f"test {i}": objects for i, objects in enumerate([*squares[:3], []])}
-    folder = plant(tmp_path_factory.mktemp("data") / "voc", trainval=train, test=test)
+    folder = voc_folder(tmp_path_factory.mktemp("data") / "voc", trainval=train, test=test)
     for id, mode in {"train 0": "L", "train 1": "CMYK"}.items():
         path = folder / "JPEGImages" / f"{id}.jpg"
         Image.open(path).convert(mode).save(path)
@@ -300,7 +278,7 @@ def test_frozen_stages_do_not_learn(freeze: int, trained: int) -> None:
 @pytest.mark.parametrize(("size", "batch"), [((40, 30), 2), ((30, 30), 1)])
 def test_the_test_is_batched_where_nothing_is_padded(size: tuple[int, int], batch: int, tmp_path: Path) -> None:
     objects: Objects = [("cat", 1, 1, 20, 20)]
-    folder = plant(tmp_path / "voc", trainval={"a": objects}, test={"b": objects, "c": objects})
+    folder = voc_folder(tmp_path / "voc", trainval={"a": objects}, test={"b": objects, "c": objects})
     Image.new("RGB", size).save(folder / "JPEGImages/c.jpg")
     xml = (folder / "Annotations/c.xml").read_text()
     (folder / "Annotations/c.xml").write_text(xml.replace("<width>40<", f"<width>{size[0]}<"))
@@ -328,7 +306,7 @@ def judge(voc: Voc, folder: Path, shift: float = 0.0) -> dict[str, float]:
 
 def test_the_evaluator_sees_the_same_boxes_as_the_training(tmp_path: Path) -> None:
     objects: Objects = [("cat/dog", 1, 1, 20, 30), ("a cow", 11, 3, 30, 22)]
-    voc = read(plant(tmp_path / "voc", trainval={"a b": objects}, test={"c d": objects, "empty": []}))
+    voc = read(voc_folder(tmp_path / "voc", trainval={"a b": objects}, test={"c d": objects, "empty": []}))
     (tmp_path / "right").mkdir()
     (tmp_path / "wrong").mkdir()
     assert judge(voc, tmp_path / "right") == {"AP": 100, "AP50": 100, "AP75": 100}
@@ -338,7 +316,7 @@ def test_the_evaluator_sees_the_same_boxes_as_the_training(tmp_path: Path) -> No
 
 def test_fractions_are_rounded_half_up_for_the_evaluator_alone(tmp_path: Path) -> None:
     objects: Objects = [("cat", 1.5, 2.25, 20.75, 29.5)]
-    voc = read(plant(tmp_path / "voc", trainval={"a": objects}, test={"b": objects}))
+    voc = read(voc_folder(tmp_path / "voc", trainval={"a": objects}, test={"b": objects}))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with registered(voc, scratch, 2012):

@@ -12,7 +12,7 @@ from harness import ROOT
 
 ALLOWED = {
     "methods": {"methods", "torch", "torchvision", "numpy", "PIL"},
-    "benchmarks": {"benchmarks", "torch", "torchvision", "numpy", "PIL", "detectron2", "fvcore", "tqdm"},
+    "benchmarks": {"benchmarks", "torch", "torchvision", "numpy", "PIL", "detectron2", "fvcore", "safetensors", "tqdm"},
 }
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import records
+from harness import observers, records
 
 SETTINGS = {"strategy": "location", "seed": 0, "recipe": {"lr": 0.1}}
 
 
 def test_a_finished_run_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "one"
-    records.observe(folder, SETTINGS, lambda: {"AP": 1.5})
+    observers.observe(folder, SETTINGS, lambda: {"AP": 1.5})
     found = records.read(folder)
     assert (found.settings["recipe"], found.scores, found.status) == ({"lr": 0.1}, {"AP": 1.5}, "COMPLETED")
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -30,16 +30,16 @@ def test_an_unfinished_run_goes_on_in_its_folder(tmp_path: Path, error: type[Bas
         raise error
 
     with pytest.raises(error):
-        records.observe(folder, SETTINGS, fail)
+        observers.observe(folder, SETTINGS, fail)
     assert (records.read(folder).status, records.read(folder).scores) == (status, None)
-    records.observe(folder, SETTINGS, lambda: {"AP": float((folder / "checkpoint.pth").exists())})
+    observers.observe(folder, SETTINGS, lambda: {"AP": float((folder / "checkpoint.pth").exists())})
     assert records.read(folder).scores == {"AP": 1.0}
     assert not [file for file in folder.iterdir() if file.name.endswith(".part")]
 
 
 def test_a_broken_record_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     for name in ("good", "bad"):
-        records.observe(tmp_path / "runs" / name, SETTINGS, lambda: {"AP": 1.0})
+        observers.observe(tmp_path / "runs" / name, SETTINGS, lambda: {"AP": 1.0})
     (tmp_path / "runs" / "bad" / "scores.json").write_text('{"AP": 1')
     found, broken = records.read_all(tmp_path)
     assert [record.id for record in found] == ["good"]
@@ -49,7 +49,7 @@ def test_a_broken_record_is_named_and_the_others_are_read(tmp_path: Path) -> Non
 
 def test_a_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
     for name in ("location-s0-aa", "location-s1-bb"):
-        records.observe(tmp_path / "runs" / name, SETTINGS, lambda: {"AP": 1.0})
+        observers.observe(tmp_path / "runs" / name, SETTINGS, lambda: {"AP": 1.0})
     assert records.find(tmp_path, "location-s1").id == "location-s1-bb"
     with pytest.raises(ValueError, match="may be any of location-s0-aa, location-s1-bb"):
         records.find(tmp_path, "location")

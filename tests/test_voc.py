@@ -1,45 +1,25 @@
 """A Pascal VOC folder is read exactly, and any flaw in it is one line that names the file."""
 
+import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from benchmarks.voc import VocError, read
-
-Objects = Sequence[tuple[str, int, int, int, int]]  # class, xmin, ymin, xmax, ymax
+from tests.pictures import Objects, spoilt, voc_folder, voc_xml
 
 TRAIN: dict[str, Objects] = {"a": [("dog", 1, 1, 20, 30)], "b": [("cat", 5, 6, 40, 30)], "empty": []}
 TEST: dict[str, Objects] = {"c d": [("cat", 2, 3, 10, 11), ("dog", 11, 3, 30, 30)]}
 
 
-def xml(objects: Objects, width: int = 40, height: int = 30) -> str:
-    """An annotation with what strangers leave out left out: pose, truncated, difficult."""
-    found = "".join(
-        f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
-        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
-        for name, x0, y0, x1, y1 in objects
-    )
-    return f"<annotation><size><width>{width}</width><height>{height}</height></size>{found}</annotation>"
-
-
-def plant(folder: Path, **splits: Mapping[str, Objects]) -> Path:
-    """A VOC folder of 40x30 px images; each keyword is a file of ImageSets/Main."""
-    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (folder / part).mkdir(parents=True)
-    for split, images in splits.items():
-        (folder / "ImageSets/Main" / f"{split}.txt").write_text("\n".join(images) + "\n")
-        for id, objects in images.items():
-            Image.new("RGB", (40, 30), (90, 120, 30)).save(folder / "JPEGImages" / f"{id}.jpg")
-            (folder / "Annotations" / f"{id}.xml").write_text(xml(objects))
-    return folder
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return plant(tmp_path / "voc", trainval=TRAIN, test=TEST)
+    return voc_folder(tmp_path / "voc", trainval=TRAIN, test=TEST)
 
 
 def test_reads_both_splits_with_boxes_by_their_edges(folder: Path) -> None:
@@ -106,7 +86,7 @@ def test_the_size_is_that_after_the_exif_rotation(folder: Path) -> None:
 )
 def test_which_lists_make_the_splits(tmp_path: Path, present: Sequence[str], train: str, test: str) -> None:
     objects = [("dog", 1, 1, 20, 30)]
-    voc = read(plant(tmp_path / "voc", **{name: {name: objects} for name in present}))
+    voc = read(voc_folder(tmp_path / "voc", **{name: {name: objects} for name in present}))
     assert ([r.id for r in voc.train], [r.id for r in voc.test]) == ([train], [test])
 
 
@@ -136,7 +116,7 @@ def write(name: str, text: str) -> Callable[[Path], object]:
 
 
 def box(x0: float, y0: float, x1: float, y1: float) -> Callable[[Path], object]:
-    text = xml([("dog", x0, y0, x1, y1)])  # type: ignore[list-item]
+    text = voc_xml([("dog", x0, y0, x1, y1)])
     return write("Annotations/a.xml", text)
 
 
@@ -176,7 +156,7 @@ FLAWS: dict[str, tuple[Callable[[Path], object], str]] = {
     "by a fraction": (box(1, 1, 40.25, 30), "box 1 1 40.25 30 leaves the image"),
     "zero bytes": (lambda f: cut(f, 0), "JPEGImages/a.jpg: not a readable image"),
     "truncated": (lambda f: cut(f, 600), "JPEGImages/a.jpg: not a readable image: image file is truncated"),
-    "other size": (write("Annotations/a.xml", xml([], 41, 30)), "a.jpg: 40x30 px, but its XML says 41x30"),
+    "other size": (write("Annotations/a.xml", voc_xml([], 41, 30)), "a.jpg: 40x30 px, but its XML says 41x30"),
     "class not learnt": (
         lambda f: change(f, "c d", ">cat<", ">cow<"),
         "class 'cow' of test image 'c d' is missing in train",
@@ -198,3 +178,40 @@ def test_a_flaw_is_one_line_that_names_it(folder: Path, flaw: str) -> None:
     assert message in str(error.value)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+ODD = ["", " ", "nan", "-inf", "1e308", "9" * 5000, "1_0", "0x1F", "١٢", "-1", "0", "12.5", "a\nb", "&", "d\u0301"]
+
+
+def mutated(text: str, chance: random.Random) -> bytes:
+    """An annotation with one element dropped, doubled, renamed, filled otherwise or put into another."""
+    root = ET.fromstring(text)
+    parent, child = chance.choice([(parent, child) for parent in root.iter() for child in parent])
+    kind = chance.randrange(5)
+    if kind == 0:
+        parent.remove(child)
+    elif kind == 1:
+        parent.append(child)
+    elif kind == 2:
+        child.tag = chance.choice(["object", "size", "name", "bndbox", "other"])
+    elif kind == 3:
+        child.append(parent[0] if parent[0] is not child else ET.Element("name"))
+    else:
+        child.text = chance.choice(ODD)
+    return ET.tostring(root)
+
+
+def test_three_hundred_mutated_annotations_are_read_or_refused(folder: Path) -> None:
+    path, chance = folder / "Annotations/a.xml", random.Random(0)
+    sound, refusals = path.read_bytes(), []
+    for number in range(300):
+        path.write_bytes(mutated(sound.decode(), chance) if number % 2 else spoilt(sound, chance, b"<object>"))
+        start = time.perf_counter()
+        try:
+            read(folder)
+        except VocError as error:
+            refusals.append(str(error))
+        assert time.perf_counter() - start < 1
+    assert 150 < len(refusals) < 300
+    assert max(map(len, refusals)) < 500
+    assert not any("\n" in refusal for refusal in refusals)

@@ -1,0 +1,303 @@
+"""Mask R-CNN on a COCO 2017 folder (METHODS 10.3), which is read and refused whole if any part is unusable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as shown
+from typing import Any, ClassVar, NamedTuple
+
+from benchmarks.detection import SCORES, forget
+from benchmarks.published import Published
+
+TRAIN, TEST = "train2017", "val2017"
+CATEGORIES = 80
+SLACK = 1  # px by which a box may leave its image, by rounding
+SIDE = 65_535  # px: a JPEG has no longer one
+MOST = 2**53  # ids above lose digits in COCO's evaluation
+TASKS = {"bbox": "", "segm": "mask_"}  # task of COCO's evaluation: how our names of its scores begin
+
+Entry = Mapping[str, Any]
+
+
+class CocoError(ValueError):
+    """One line that names the file and what is wrong with it."""
+
+
+class Split(NamedTuple):
+    """What is kept of an annotation file, which takes gigabytes."""
+
+    path: Path
+    categories: dict[int, str]
+    names: frozenset[str]  # of the image files
+    objects: int  # crowds left out
+    classes: frozenset[int]  # of these objects
+    digest: str  # sha256 of the file's bytes and of the names and sizes of its images
+
+
+@dataclass(frozen=True)
+class Coco:
+    """A checked data set: detectron2 can read its annotations, all images lie there, each class is learnt."""
+
+    folder: Path
+    train: Split
+    test: Split
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of their ids, as detectron2 numbers them."""
+        return tuple(name for _, name in sorted(self.train.categories.items()))
+
+    @property
+    def images(self) -> tuple[int, int]:
+        """How many train and test have."""
+        return len(self.train.names), len(self.test.names)
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of both splits; a copy of the folder elsewhere has the same one."""
+        return hashlib.sha256(f"{self.train.digest}\n{self.test.digest}".encode()).hexdigest()
+
+    @property
+    def summary(self) -> str:
+        """One line: images, objects and classes."""
+        train, test = self.images
+        return (
+            f"{train} train images with {self.train.objects} objects, {test} test images with "
+            f"{self.test.objects} objects, {len(self.train.categories)} classes"
+        )
+
+
+# --- settings
+
+
+@dataclass(frozen=True)
+class MaskDetector(Published):
+    """Mask R-CNN R50 on COCO 2017: what FPN and C4 share (METHODS 10.3)."""
+
+    official: ClassVar[tuple[int, int]] = (118_287, 5_000)
+
+    depth: int = 50
+    norm: str = "SyncBN"
+    anchors: tuple[int, ...] = (32, 64, 128, 256, 512)
+    rpn: int = 256
+    rois: int = 512
+    iterations: int = 90000
+    batch: int = 16
+    decay: tuple[float, ...] = (60000 / 90000, 80000 / 90000)
+    warmup: int = 1000
+    clip: float | None = None
+    sizes: tuple[int, ...] = tuple(range(640, 801, 32))
+    precise_bn: int = 200
+    workers: int = 4
+    mask_convs: int = 0  # 3x3 convolutions of the mask head, before the one that doubles its cells
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mask_convs < 0:
+            raise CocoError(f"mask_convs={self.mask_convs}: at least 0 was expected")
+
+    def prepare(self, data: Path | None, cache: Path) -> Coco:
+        """Train on train2017, test on val2017; nothing is written to `cache`. Raises CocoError."""
+        if data is None:
+            raise CocoError(f"benchmark {self.name!r} needs a COCO folder: --benchmark-data DIR")
+        return read(data)
+
+    def resolve(self, cfg: Any) -> Any:
+        """The settings with the mask head."""
+        cfg.MODEL.MASK_ON, cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = True, self.mask_convs
+        return super().resolve(cfg)
+
+    @contextmanager
+    def registered(self, data: Coco, scratch: Path) -> Iterator[tuple[str, str]]:
+        """Both splits as detectron2 reads COCO."""
+        from detectron2.data.datasets import register_coco_instances
+
+        names = f"coco-{scratch.name}-train", f"coco-{scratch.name}-test"
+        for name, split in zip(names, (TRAIN, TEST), strict=True):
+            register_coco_instances(name, {}, str(listing(data.folder, split)), str(data.folder / split))
+        try:
+            yield names
+        finally:
+            forget(names)
+
+    def evaluator(self, test: str) -> Any:
+        """COCO's own evaluation: detectron2's faster one is not official."""
+        from detectron2.evaluation import COCOEvaluator
+
+        return COCOEvaluator(test, tasks=tuple(TASKS), use_fast_impl=False)
+
+    def scores(self, found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """AP of boxes and of masks; detectron2 says NaN where nothing at all is found, of which the AP is 0."""
+        scores = {prefix + score: float(found[task][score]) for task, prefix in TASKS.items() for score in SCORES}
+        return {name: 0.0 if math.isnan(score) else score for name, score in scores.items()}
+
+
+# --- data
+
+
+def listing(folder: Path, split: str) -> Path:
+    """The file that lists a split's images and objects."""
+    return folder / "annotations" / f"instances_{split}.json"
+
+
+def read(folder: Path) -> Coco:
+    """Reads and checks both splits of `folder`; raises CocoError, one line that names the file."""
+    if not folder.is_dir():
+        raise CocoError(f"{folder}: no such folder")
+    for split in (TRAIN, TEST):
+        for part in (listing(folder, split), folder / split):
+            if not part.exists():
+                raise CocoError(f"{part}: missing, the {split} split needs it")
+    train, test = (_split(listing(folder, split), folder / split) for split in (TRAIN, TEST))
+    if train.categories != test.categories:
+        raise CocoError(f"{test.path}: its categories are not those of {train.path.name}")
+    if shared := train.names & test.names:
+        raise CocoError(f"{folder}: image {min(shared)!r} is in {TRAIN} and in {TEST}")
+    if unlearnt := test.classes - train.classes:
+        name = test.categories[min(unlearnt)]
+        raise CocoError(f"{test.path}: category {name!r} has no object in {TRAIN}")
+    return Coco(folder, train, test)
+
+
+def _split(path: Path, folder: Path) -> Split:
+    found, digest = _parse(path)
+    categories = {id: _text(entry, "name", path) for id, entry in _table(found, "categories", path).items()}
+    if len(set(categories.values())) != CATEGORIES:
+        raise CocoError(f"{path}: {len(set(categories.values()))} categories instead of COCO's {CATEGORIES}")
+    images = _table(found, "images", path)
+    names = [_image(image, path) for image in images.values()]
+    digest.update("".join(_sizes(folder, names, path)).encode())
+    objects = _table(found, "annotations", path, least=1)  # COCO's evaluation takes the id 0 for "no match"
+    for id, entry in objects.items():
+        _check(entry, images, categories, f"{path}: annotation {id}")
+    classes = [entry["category_id"] for entry in objects.values() if not entry["iscrowd"]]
+    if not classes:  # COCO's evaluation would find no AP
+        raise CocoError(f"{path}: no object that is not a crowd")
+    return Split(path, categories, frozenset(names), len(classes), frozenset(classes), digest.hexdigest())
+
+
+def _parse(path: Path) -> tuple[Any, Any]:
+    """The file's content and the running sha256 of its bytes; as detectron2 will: UTF-8 without a byte order mark."""
+    try:
+        raw = path.read_bytes()
+        return json.loads(raw.decode("utf-8"), parse_constant=_no_constant), hashlib.sha256(raw)
+    except OSError as error:
+        raise CocoError(f"{path}: unreadable: {error.strerror}") from None
+    except RecursionError:
+        raise CocoError(f"{path}: malformed JSON: nested too deeply") from None
+    except ValueError as error:
+        raise CocoError(f"{path}: malformed JSON: {error}") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _table(found: Any, key: str, path: Path, least: int = 0) -> dict[int, Entry]:
+    """Id → entry of a list of the file."""
+    entries = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise CocoError(f"{path}: no list of {key}")
+    table: dict[int, Entry] = {}
+    for entry in entries:
+        id = entry.get("id") if isinstance(entry, dict) else None
+        if type(id) is not int or not least <= id <= MOST:
+            raise CocoError(f"{path}: an entry of {key} has the id {shown(id)}, a whole number was expected")
+        if id in table:
+            raise CocoError(f"{path}: the id {id} is twice in {key}")
+        table[id] = entry
+    return table
+
+
+def _whole(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most  # JSON's true is an int to isinstance
+
+
+def _text(entry: Entry, key: str, path: Path) -> str:
+    """A text that can be printed and encoded: JSON can name half a surrogate pair."""
+    text = entry.get(key)
+    if not isinstance(text, str) or not text.strip() or not text.isprintable():
+        raise CocoError(f"{path}: id {entry['id']}: {key} is {shown(text)}, a text was expected")
+    return text
+
+
+def _image(entry: Entry, path: Path) -> str:
+    name = _text(entry, "file_name", path)
+    for side in ("width", "height"):
+        if not _whole(entry.get(side), 1, SIDE):
+            raise CocoError(f"{path}: image {shown(name)}: {side} is {shown(entry.get(side))}, pixels were expected")
+    return name
+
+
+def _sizes(folder: Path, names: Sequence[str], path: Path) -> Iterator[str]:
+    """A line with name and size in bytes of each image, from one listing of the folder."""
+    try:
+        with os.scandir(folder) as entries:
+            sizes = {entry.name: entry.stat().st_size for entry in entries}
+    except OSError as error:
+        raise CocoError(f"{folder}: unreadable: {error.strerror}") from None
+    for name in names:
+        if not sizes.get(name):
+            raise CocoError(f"{folder / name}: {'empty' if name in sizes else 'missing'}, but listed in {path.name}")
+        yield f"{name}\t{sizes.pop(name)}\n"  # gone: missing where it is listed again
+
+
+def _check(entry: Entry, images: Mapping[int, Entry], categories: Mapping[int, str], where: str) -> None:
+    for key, known in (("image_id", images), ("category_id", categories)):
+        if type(entry.get(key)) is not int or entry[key] not in known:
+            raise CocoError(f"{where}: {key} is {shown(entry.get(key))}, which the file does not list")
+    if not _whole(entry.get("iscrowd"), 0, 1):
+        raise CocoError(f"{where}: iscrowd is {shown(entry.get('iscrowd'))}, 0 or 1 was expected")
+    if entry.get("ignore", 0) != 0:
+        raise CocoError(f"{where}: ignore is {shown(entry['ignore'])}, which detectron2 does not know")
+    if not _numbers([entry.get("area")], 0, SIDE**2):
+        raise CocoError(f"{where}: area is {shown(entry.get('area'))}, square pixels were expected")
+    image = images[entry["image_id"]]
+    _check_box(entry.get("bbox"), image["width"], image["height"], where)
+    _check_mask(entry, image["width"], image["height"], where)
+
+
+def _numbers(values: Sequence[Any], least: float, most: float) -> bool:
+    """No NaN is among them: the parser refuses it."""
+    return set(map(type, values)) <= {int, float} and least <= min(values) and max(values) <= most
+
+
+def _check_box(box: Any, width: int, height: int, where: str) -> None:
+    if not (isinstance(box, list) and len(box) == 4 and _numbers(box, -SIDE, SIDE)):
+        raise CocoError(f"{where}: bbox is {shown(box)}, x y width height in pixels were expected")
+    x, y, wide, high = box
+    text = f"bbox {x:g} {y:g} {wide:g} {high:g}"
+    # train2017 has two boxes without height (cocoapi issue 355), which detectron2 leaves out
+    if min(wide, high) < 0 or max(wide, high) == 0:
+        raise CocoError(f"{where}: {text} has no area")
+    if min(x, y) < -SLACK or x + wide > width + SLACK or y + high > height + SLACK:
+        raise CocoError(f"{where}: {text} leaves the image, {width}x{height}")
+
+
+def _check_mask(entry: Entry, width: int, height: int, where: str) -> None:
+    mask = entry.get("segmentation")
+    if entry["iscrowd"] and isinstance(mask, dict):
+        if not _is_rle(mask, width, height):
+            raise CocoError(f"{where}: segmentation is {shown(mask)}, an uncompressed RLE of the image was expected")
+    elif not (isinstance(mask, list) and mask and all(_is_polygon(part, max(width, height)) for part in mask)):
+        raise CocoError(f"{where}: segmentation is {shown(mask)}, a list of polygons was expected")
+    elif len(mask[0]) < 6:  # COCO's evaluation would take it for a box; detectron2 leaves out such a one farther on
+        raise CocoError(f"{where}: segmentation begins with {len(mask[0])} coordinates, at least 6 were expected")
+
+
+def _is_rle(mask: Entry, width: int, height: int) -> bool:
+    counts, size = mask.get("counts"), mask.get("size")
+    whole = isinstance(counts, list) and all(_whole(count, 0, width * height) for count in counts)
+    return whole and size == [height, width] and sum(mask["counts"]) == width * height
+
+
+def _is_polygon(part: Any, side: int) -> bool:
+    """Pairs of numbers, none farther outside than the image is long: drawing it takes as much memory."""
+    return isinstance(part, list) and part != [] and len(part) % 2 == 0 and _numbers(part, -side, 2 * side)

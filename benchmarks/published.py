@@ -1,0 +1,66 @@
+"""A detector as others have published it: it says where a run departs from theirs and which scores cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from textwrap import wrap
+from typing import Any, ClassVar
+
+from benchmarks import Benchmark, outliers
+from benchmarks.detection import DetectionError, Detector, config
+
+GPUS = 8  # of each protocol
+CHOICES = 1, 2, 4, 8
+COLUMNS = 80  # of a terminal
+TOLERANCE = 1.0  # five times the deviation of AP between identical fine-tunings (METHODS 10.5); the factor is ours
+README = "README of PixPro, METHODS 11.3"
+
+
+@dataclass(frozen=True)
+class Published(Detector, Benchmark):
+    """A protocol on 8 GPUs with the number of its images and the scores known of it."""
+
+    official: ClassVar[tuple[int, int]]  # images of train and test
+
+    gpus: int = GPUS  # of the protocol's 8: batch, rate and iterations are scaled linearly to so many
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gpus not in CHOICES:
+            raise DetectionError(f"gpus={self.gpus}: choose from {', '.join(map(str, CHOICES))}")
+        if self.gpus != GPUS and self.batch % GPUS:
+            raise DetectionError(f"batch={self.batch}: gpus={self.gpus} needs a multiple of the protocol's {GPUS} GPUs")
+
+    def resolve(self, cfg: Any) -> Any:
+        """Detectron2's linear rule for fewer GPUs; it leaves alone the number of precise BN's iterations."""
+        from detectron2.engine import DefaultTrainer
+
+        cfg.SOLVER.REFERENCE_WORLD_SIZE = GPUS
+        return DefaultTrainer.auto_scale_workers(cfg, self.gpus)
+
+    def remarks(self, data: Any) -> list[str]:
+        """How the run departs from the 8 GPUs and from the data of the publication."""
+        found = [self._on_gpus(data)]
+        if data.images != self.official:
+            text = "not the official data: {:,} train, {:,} test images instead of {:,} and {:,}"
+            found.append(text.format(*data.images, *self.official))
+        return [line for text in found for line in wrap(text, COLUMNS, break_on_hyphens=False)]
+
+    def _on_gpus(self, data: Any) -> str:
+        if self.gpus == GPUS:
+            return (
+                f"{self.name} is defined on {GPUS} GPUs: one device here takes all {self.batch} images of a batch, "
+                "and BatchNorm sees all of them, as SyncBN does; "
+                "benchmark.gpus=1 scales batch, rate and iterations down instead"
+            )
+        solver = config(self, data.classes, seed=0).SOLVER
+        return (
+            f"{self.name} scaled linearly to {self.gpus} of {GPUS} GPUs: batch {solver.IMS_PER_BATCH}, "
+            f"lr {solver.BASE_LR:g}, {solver.MAX_ITER:,} iterations, {solver.WARMUP_ITERS:,} of them warm-up"
+        )
+
+    def doubts(self, scores: Mapping[str, float], data: Any, trained: bool) -> list[str]:
+        """Scores outside of the known ones, where settings (save `workers`) and data are the publication's."""
+        same = replace(self, workers=type(self).workers) == type(self)() and data.images == self.official
+        return list(outliers(self.expected, scores, trained)) if same else []

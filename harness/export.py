@@ -1,0 +1,129 @@
+"""A run's backbone as other libraries load it: torchvision, timm, detectron2, or any reader of safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks.convert import convert, read_backbone
+from benchmarks.detection import MEAN, STD
+from harness import files, records
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    State = dict[str, Tensor]
+
+TORCHVISION = """\
+import torch, torchvision
+
+file = {file}
+model = torchvision.models.resnet{depth}()
+model.load_state_dict(torch.load(file, weights_only=True), strict=False)
+# only fc is missing"""
+
+TIMM = """\
+import timm, torch
+
+file = {file}
+model = timm.create_model("resnet{depth}", num_classes=0)
+model.load_state_dict(torch.load(file, weights_only=True))
+# nothing is missing: timm's names are torchvision's"""
+
+DETECTRON2 = f"""\
+cfg.MODEL.WEIGHTS = {{file}}
+cfg.MODEL.RESNETS.DEPTH = {{depth}}
+cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = {{channels}}
+cfg.MODEL.RESNETS.STRIDE_IN_1X1 = False
+cfg.INPUT.FORMAT = "RGB"
+cfg.MODEL.PIXEL_MEAN = {MEAN}
+cfg.MODEL.PIXEL_STD = {STD}
+# with detectron2's own stride and BGR they load too, but compute something else"""
+
+SAFETENSORS = """\
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+file = {file}
+state = load_file(file)  # torchvision's names, without fc
+origin = safe_open(file, "pt").metadata()"""
+
+
+class Kind(NamedTuple):
+    """How a library has its weights."""
+
+    ending: str
+    pack: Callable[[State, int, records.Record], bytes]  # the file of torchvision's names, a depth and a run
+    lines: str  # of Python, that load it
+
+
+def export(record: records.Record, to: str, out: Path | None) -> tuple[Path, str]:
+    """Write a run's backbone for a library: the file, there whole or not at all, and the Python that loads it.
+
+    Raises ValueError for weights that are not here or do not fit the run's settings, and for a file that exists.
+    """
+    kind = KINDS[to]
+    file = out or Path(f"{record.id}-{to}{kind.ending}")
+    if file.suffix != kind.ending:
+        raise ValueError(f"--out {file}: for {to} its name must end in {kind.ending}")
+    if file.exists():
+        raise ValueError(f"{file} exists: remove it, or name another file with --out")
+    (backbone,) = records.weights_of(record, "backbone.pth")
+    depth = depth_of(record)
+    content = kind.pack(read_backbone(backbone, depth).state, depth, record)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.write(file, lambda part: part.write(content))
+    return file, kind.lines.format(file=repr(str(file)), depth=depth, channels=64 if depth < 50 else 256)
+
+
+def depth_of(record: records.Record) -> int:
+    """The depth of a run's ResNet; ValueError where its settings have none."""
+    try:
+        depth: int = record.settings["benchmark"]["depth"]  # which the recipe shares, where there is one
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{record.folder / 'config.json'}: it has no benchmark.depth") from error
+    return depth
+
+
+def plain(state: State, depth: int, record: records.Record) -> bytes:
+    """A state dict under torchvision's names, which are those of timm's ResNets too."""
+    return save(state)
+
+
+def nested(state: State, depth: int, record: records.Record) -> bytes:
+    """A checkpoint in which detectron2 looks for the end of each name of a model, so that it fits any with a ResNet."""
+    return save({"model": convert(state, depth=depth), "matching_heuristics": True})
+
+
+def save(content: dict[str, Any]) -> bytes:
+    """A file of torch's."""
+    import torch
+
+    file = BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def labelled(state: State, depth: int, record: records.Record) -> bytes:
+    """A file of safetensors whose metadata say what made it."""
+    from safetensors import torch
+
+    return torch.save(state, {"format": "pt", **origin(record)})
+
+
+def origin(record: records.Record) -> dict[str, str]:
+    """The run, its strategy and seed or its given file's hash, and the commit; what is not recorded is left out."""
+    code = record.provenance.get("code")
+    told = {name: record.settings.get(name) for name in ("strategy", "seed", "backbone")}
+    facts = {"run": record.id, **told, "commit": code.get("commit") if isinstance(code, dict) else None}
+    return {name: str(fact) for name, fact in facts.items() if fact is not None}
+
+
+KINDS = {
+    "torchvision": Kind(".pth", plain, TORCHVISION),
+    "detectron2": Kind(".pth", nested, DETECTRON2),
+    "timm": Kind(".pth", plain, TIMM),
+    "safetensors": Kind(".safetensors", labelled, SAFETENSORS),
+}
