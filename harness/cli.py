@@ -135,7 +135,7 @@ def submit_words(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("the queue").add_argument
     add("--slurm", action="store_true", help="hand it to Slurm: the one queue there is, so it may be left out")
     add("--partition", metavar="NAME", help="where the jobs wait (the cluster's default)")
-    add("--gpus", metavar="N", type=int, default=1, help="of a job (1)")
+    add("--gpus", metavar="N", type=int, help="of a job (1, with --device cpu 0)")
     add(
         "--hours",
         metavar="H",
@@ -326,9 +326,10 @@ def submit_verb(given: argparse.Namespace) -> None:
     elif given.cancel is not None:
         print("\n".join(submit.cancel(given.cancel, given.results)))
     else:
-        asked = submit.Slurm(given.partition, given.gpus, given.workers, given.hours, given.array)
+        gpus = int(given.device != "cpu") if given.gpus is None else given.gpus
+        asked = submit.Slurm(given.partition, gpus, given.workers, given.hours, given.array)
         missing = submit.gaps(asked_for(given), given.results)
-        print(f"{len(missing)} jobs to submit, {given.array} at once, each with {asked}", flush=True)
+        print(f"jobs to submit: {len(missing)}, at most {given.array} at once, each of {asked}", flush=True)
         for line in missing:
             print(f"  harness run {line}", flush=True)
         if missing and not given.dry_run:

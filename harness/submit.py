@@ -53,8 +53,8 @@ class Slurm:
         return self.workers + 1
 
     def __str__(self) -> str:
-        parts = [f"{self.hours:g} h", f"{self.cpus} CPUs", f"{self.gpus} GPUs"]
-        return ", ".join([*parts, *([f"partition {self.partition}"] if self.partition else [])])
+        parts = [f"{self.hours:g} h", f"CPUs: {self.cpus}", f"GPUs: {self.gpus}"]
+        return ", ".join([*parts, *([f"partition: {self.partition}"] if self.partition else [])])
 
 
 class Submitted(NamedTuple):
@@ -132,9 +132,10 @@ def queued() -> dict[str, str]:
 
 
 def submitted(results: Path) -> list[Submitted]:
-    """Every job that was submitted from here, the oldest first."""
-    found = sorted((results / "submitted").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
-    return [Submitted(job, **facts) for file in found for job, facts in records.read_json(file).items()]
+    """Every job that was submitted from here, by its number."""
+    parts = (results / "submitted").glob("*.json")
+    found = [Submitted(job, **facts) for file in parts for job, facts in records.read_json(file).items()]
+    return sorted(found, key=lambda one: [*map(int, one.job.split("_"))])
 
 
 def gaps(lines: Mapping[str, Sequence[Experiment]], results: Path) -> dict[str, list[str]]:
@@ -151,7 +152,7 @@ def done(runs: Sequence[str], results: Path) -> bool:
     return all((results / "runs" / run / "scores.json").exists() for run in runs)
 
 
-def submit(gaps: Mapping[str, list[str]], machine: Sequence[str], asked: Slurm, results: Path) -> list[Submitted]:
+def submit(missing: Mapping[str, list[str]], machine: Sequence[str], asked: Slurm, results: Path) -> list[Submitted]:
     """Hand a job for each gap to Slurm, several as one array; ValueError where Slurm takes none."""
     import submitit
 
@@ -159,15 +160,15 @@ def submit(gaps: Mapping[str, list[str]], machine: Sequence[str], asked: Slurm, 
     executor = submitit.SlurmExecutor(results / "submitted", max_num_timeout=TIMEOUTS)
     executor.update_parameters(
         job_name="harness", partition=asked.partition, time=round(asked.hours * 60), gpus_per_node=asked.gpus or None,
-        cpus_per_task=asked.cpus, array_parallelism=asked.at_once, stderr_to_stdout=True,
-        additional_parameters={"requeue": True},
+        cpus_per_task=asked.cpus, srun_args=[f"--cpus-per-task={asked.cpus}"],  # which srun no longer inherits
+        array_parallelism=asked.at_once, stderr_to_stdout=True, additional_parameters={"requeue": True},
     )  # fmt: skip
     try:
         with redirect_stderr(io.StringIO()):  # sbatch's complaint, which the error holds too
-            taken = executor.submit_array([Job([*shlex.split(line), *machine]) for line in gaps])
+            taken = executor.submit_array([Job([*shlex.split(line), *machine]) for line in missing])
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise ValueError(f"Slurm refused: {' '.join(str(error).split())}") from error
-    made = [Submitted(job.job_id, line, runs) for job, (line, runs) in zip(taken, gaps.items(), strict=True)]
+    made = [Submitted(job.job_id, line, runs) for job, (line, runs) in zip(taken, missing.items(), strict=True)]
     facts = {one.job: {"command": one.command, "runs": one.runs} for one in made}
     files.write_json(results / "submitted" / f"{made[0].job.partition('_')[0]}.json", facts)
     return made
