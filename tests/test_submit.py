@@ -301,8 +301,8 @@ def trains(results: Path) -> bool:
         with suppress(OSError):
             file = Path(os.readlink(descriptor))
             if file.name == "curve.jsonl" and file.is_relative_to(results):
-                told = (descriptor.parent.parent / "status").read_text(encoding="utf-8")
-                if int(told.partition("SigIgn:")[2].split()[0], 16) & 1 << signal.SIGINT - 1:
+                facts = (descriptor.parent.parent / "status").read_text(encoding="utf-8")
+                if int(facts.partition("SigIgn:")[2].split()[0], 16) & 1 << signal.SIGINT - 1:
                     return True
     return False
 
