@@ -173,6 +173,9 @@ def figure_words(made: argparse.ArgumentParser) -> None:
     kind = kinds.add_parser("A1", parents=[shared], help="a run's pseudo categories in two views of its images")
     kind.set_defaults(draw=draw_categories, stem="A1-categories")
     kind.add_argument("--run", metavar="RUN", required=True, help="a run whose weights are here")
+    kind.add_argument(
+        "--code", metavar="MODULE", action="append", default=[], help="the run's strategy or benchmark, if yours"
+    )
     kind.add_argument("--images", metavar="N", type=int, default=6, help="images of the run's (6)")
     kind = kinds.add_parser("matches", parents=[shared], help="what each strategy links in two views of an image")
     kind.set_defaults(draw=draw_matches, stem="matches")
@@ -478,6 +481,8 @@ def draw_categories(given: argparse.Namespace) -> Figure:
     """Fig. A1."""
     from harness.figures import categories
 
+    for path in given.code:
+        plugins.imported(path, "module")
     return categories(records.find(given.results, given.run), CACHE, given.images, given.size)
 
 

@@ -23,6 +23,8 @@ from methods.recipe import Recipe
 if TYPE_CHECKING:
     from harness.pretrain import Machine
 
+TRIALS = 1000  # at most
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -59,9 +61,9 @@ class Experiment:
         return int.from_bytes(digest[:4], "big") if self.trial else self.seed
 
     def trials(self, count: int) -> list[Experiment]:
-        """The first trials of this backbone; ValueError for none."""
-        if count < 1:
-            raise ValueError(f"--trials {count}: at least 1 was expected")
+        """The first trials of this backbone; ValueError for none, or more than anybody makes."""
+        if not 1 <= count <= TRIALS:
+            raise ValueError(f"--trials {count}: 1 to {TRIALS} were expected")
         return [replace(self, trial=trial) for trial in range(count)]
 
 
@@ -179,7 +181,9 @@ def refuse_code(*names: str) -> None:
     """ValueError for a module outside of the checkout: that a record names one is no reason to run it."""
     for name in names:
         if plugins.dotted(name) and name not in sys.modules:
-            raise ValueError(f"the run is of {name}, which is code of its own: no record can have it imported")
+            raise ValueError(
+                f"the run is of {name}, which is code of your own, which no record can have imported: --code {name}"
+            )
 
 
 def embedded_as(data: str, benchmark: Any) -> Scenes | None:

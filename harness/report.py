@@ -174,7 +174,7 @@ def visible(value: Any) -> Any:
     """Text whose every control and direction mark can be seen; what the template itself has made stays as it is."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in value)
+    return records.visible(value)
 
 
 def facts(known: Known, counted: Sequence[Record]) -> dict[str, str]:

@@ -48,6 +48,11 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     yield tmp_path
+    forget_mine()
+
+
+def forget_mine() -> None:
+    """Nothing of the examples is imported any more, as in a new process."""
     for name in [one for one in sys.modules if one.split(".")[0] == "mine"]:
         del sys.modules[name]
 
@@ -72,6 +77,11 @@ def test_the_commands_run(command: str, mine: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     assert main([*shlex.split(command)[1:], *small, "--results", "results"]) == 0
     assert f"this has been run: {folder.name}" in capsys.readouterr().out
+    forget_mine()
+    figure = ["figure", "A1", "--run", folder.name, "--images", "1", "--size", "64", "--results", "results"]
+    named = re.findall(r"mine\.\w+", command)
+    assert f"no record can have imported: --code {named[0]}" in refused(capsys, *figure)
+    assert main([*figure, *(word for name in named for word in ("--code", name))]) == 0
 
 
 def test_the_table_is_filled_by_its_own_commands(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
