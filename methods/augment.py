@@ -13,10 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from methods.views import Colours, Uncoloured, View
+from methods.views import Uncoloured, View
 
 PASSES = 3  # of a box blur, for a Gaussian one
 ONE = 1 << 24  # the sum of a box blur's weights
+SECTORS = (
+    (0, 3, 1),
+    (2, 0, 1),
+    (1, 0, 3),
+    (1, 2, 0),
+    (3, 1, 0),
+    (0, 1, 2),
+)  # of v, p, q, t: R, G, B in each sixth of H
 
 
 def colour(made: Uncoloured, device: torch.device) -> View:
@@ -64,7 +72,8 @@ def blend(start: Tensor, image: Tensor, amount: Tensor) -> Tensor:
 def luma(image: Tensor) -> Tensor:
     """ITU-R 601's grey [B, 1, S, S] in 16-bit fixed point."""
     red, green, blue = image.split(1, dim=1)
-    return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    grey: Tensor = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return grey
 
 
 def hue(image: Tensor, amount: Tensor) -> Tensor:
@@ -78,13 +87,12 @@ def split(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """H, S and V, [B, 1, S, S] each."""
     high, low = image.amax(1, keepdim=True), image.amin(1, keepdim=True)
     spread = (high - low).float()
-    red, green, blue = (((high - part).float() / spread).double() for part in image.split(1, dim=1))
-    first, second, _ = (part == high for part in image.split(1, dim=1))
-    sixth = torch.where(first, blue - green, torch.where(second, 2 + red - blue, 4 + green - red))
-    h = ((sixth.float().double() / 6 + 1) % 1).float()
-    s = spread / high.float()
-    grey = high == low
-    return *((part.double() * 255).int().masked_fill(grey, 0) for part in (h, s)), high
+    parts = image.split(1, dim=1)
+    red, green, blue = (((high - part).float() / spread.clamp(min=1)).double() for part in parts)
+    other = torch.where(parts[1] == high, 2 + red - blue, 4 + green - red)
+    sixth = torch.where(parts[0] == high, blue - green, other).float()
+    h, s = ((sixth.double() / 6 + 1) % 1).float(), spread / high.clamp(min=1)
+    return (h.double() * 255).int(), (s.double() * 255).int(), high
 
 
 def join(h: Tensor, s: Tensor, v: Tensor) -> Tensor:
@@ -92,13 +100,9 @@ def join(h: Tensor, s: Tensor, v: Tensor) -> Tensor:
     place = h.double() * 6 / 255
     sector = place.floor()
     rest, share = (place - sector).float().double(), (s.float() / 255).double()
-    p, q, t = (
-        (v * (1 - share * part) + 0.5).floor().int() for part in (torch.ones_like(rest), rest, 1 - rest)
-    )
-    ways = (v, t, p), (q, v, p), (p, v, t), (p, q, v), (t, p, v), (v, p, q)
-    options = torch.stack([torch.cat(way, dim=1) for way in ways])
-    which = (sector.long() % 6).expand(-1, 3, -1, -1)
-    return options.gather(0, which[None])[0]
+    p, q, t = ((v * (1 - share * part) + 0.5).int() for part in (torch.ones_like(rest), rest, 1 - rest))
+    which = torch.tensor(SECTORS, device=v.device)[sector[:, 0].long() % 6]
+    return torch.cat((v, p, q, t), dim=1).gather(1, which.movedim(3, 1))
 
 
 TURNS = brightness, contrast, saturation, hue  # in the order of methods.views.TURNS

@@ -57,7 +57,7 @@ class Cache:
         if self.kept[index]:
             return Image.fromarray(pixels)
         image = decode()
-        pixels[:] = image
+        pixels[:] = np.asarray(image)
         self.kept[index] = 1  # the last: whoever sees it finds the pixels
         return image
 

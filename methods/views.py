@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class Uncoloured(NamedTuple):
     colours: Colours
 
 
-class TwoViews(Dataset[tuple[View, View] | tuple[Uncoloured, Uncoloured]]):
+class TwoViews(Dataset[tuple[Any, Any]]):
     """Two views of every image, a pure function of (seed, epoch, index) whatever worker makes them."""
 
     def __init__(
@@ -84,15 +84,13 @@ class TwoViews(Dataset[tuple[View, View] | tuple[Uncoloured, Uncoloured]]):
         """Images, not views."""
         return len(self.files)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[View, View] | tuple[Uncoloured, Uncoloured]:
-        """The two views, uint8, of (epoch, index)."""
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, Any]:
+        """The two views of (epoch, index), uint8: View or Uncoloured."""
         epoch, index = key
         seed = mix(self.seed, epoch, index)
         source, (first, second) = self.read_reduced(index, seed) if self.reduced else self.read(index, seed)
-        size = self.recipe.size
-        if self.colours:
-            return show(source, first, size, seed), show(source, second, size, seed)
-        return uncoloured(source, first, size, seed), uncoloured(source, second, size, seed)
+        make: Callable[[Source, Plan, int, int], View | Uncoloured] = show if self.colours else uncoloured
+        return make(source, first, self.recipe.size, seed), make(source, second, self.recipe.size, seed)
 
     def read(self, index: int, seed: int) -> tuple[Source, tuple[Plan, Plan]]:
         """An image, decoded or from the cache, and the plans of its views."""
@@ -211,12 +209,12 @@ def cropped(source: Source, plan: Plan, size: int) -> Image.Image:
     """The window at `size` pixels a side, mirrored before the colours: in either order it has the same bits."""
     top, left, height, width = plan.window
     if source.image.size == source.frame:
-        image = F.resized_crop(source.image, top, left, height, width, [size, size], antialias=True)
+        image: Image.Image = F.resized_crop(source.image, top, left, height, width, [size, size], antialias=True)
     else:
         x, y = (part / full for part, full in zip(source.image.size, source.frame, strict=True))
         box = left * x, top * y, (left + width) * x, (top + height) * y
         image = source.image.resize((size, size), Image.Resampling.BILINEAR, box)
-    return F.hflip(image) if plan.mirrored else image
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if plan.mirrored else image
 
 
 def coloured(image: Image.Image, plan: Plan) -> Image.Image:
