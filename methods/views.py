@@ -104,7 +104,7 @@ class TwoViews(Dataset[tuple[Any, Any]]):
             frame, plans = image.size, two_plans(image.size, self.recipe, seed)
             factor = spare(plans, self.recipe.size)
             image.draft("RGB", (frame[0] // factor, frame[1] // factor))
-            return Source(image.convert("RGB"), frame), plans
+            return Source(rgb(image), frame), plans
 
 
 class Order(Sampler[list[tuple[int, int]]]):
@@ -153,7 +153,13 @@ def opened(file: Path) -> Iterator[Image.Image]:
 def read(file: Path) -> Image.Image:
     """Decode a file to RGB, grey and CMYK ones included; BrokenImage names the file if that fails."""
     with opened(file) as image:
-        return image.convert("RGB")
+        return rgb(image)
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """An opened image, decoded; Pillow's own conversion would copy one that is RGB."""
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def frame(file: Path) -> tuple[int, int]:
