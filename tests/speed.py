@@ -388,7 +388,7 @@ def loaders(photos: Photos, pairs: int = PAIRS) -> Iterator[str]:
     """Pairs of views a second on one core: ours, by what is left to a device or kept, against torchvision's in PIL."""
     recipe, threads = Recipe(size=photos.view), torch.get_num_threads()
     torch.set_num_threads(1)
-    yield from heading(f"loader, {photos.pixels} to {photos.view} px, by torchvision")
+    yield from heading(f"loader {photos.pixels}→{photos.view} px, torchvision’s")
     with tempfile.TemporaryDirectory(prefix="harness-speed-") as folder:
         write(Path(folder) / "scenes", Layout(size=photos.pixels), {"trainval": photos.images}, 0, progress=False)
         files = sorted((Path(folder) / "scenes" / "JPEGImages").iterdir())
@@ -420,7 +420,7 @@ def training(sizes: Sizes, device: str, pairs: int = PAIRS) -> Iterator[str]:
     """Whole steps on a resident batch, fp32, the same ResNet-18: ours against lightly's examples."""
     first, second = resident(sizes, device)
     plain = first.image.contiguous(), second.image.contiguous()  # lightly's examples leave the memory as it is
-    yield from heading(f"a step at {sizes.pixels} px, by lightly’s")
+    yield from heading(f"{sizes.images} pairs at {sizes.pixels} px, by lightly’s")
     try:
         simsiam, densecl = (one(18, plain) for one in (rivals.lightly_simsiam, rivals.lightly_densecl))
     except ModuleNotFoundError:
@@ -458,7 +458,8 @@ def everything(device: str) -> Iterator[str]:
     yield from starting()
     yield from many_runs()
     yield from loaders(Photos())
-    yield from training(Sizes(), device)
+    yield from loaders(Photos(view=96))
+    yield from training(Sizes(images=32, pixels=64), device)
     yield ""
     yield from report(Sizes(), device)
 
