@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 speed: setup  ## measure a step against the naked backbone, and each strategy against a plain reference
 	@$(BIN)/python -m tests.speed

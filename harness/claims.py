@@ -59,8 +59,9 @@ class Evidence:
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """The paper's."""
-        return named(self.table).claims
+        """The paper's, on rows of which it gives this score."""
+        known = {row.label for row in self.rows if self.score.name in row.reported}
+        return tuple(claim for claim in named(self.table).claims if {claim.more, claim.less} <= known)
 
     def gap(self, claim: Claim) -> float:
         """The paper's, in points of the score."""

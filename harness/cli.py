@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import ROOT, board, observers, plugins, records
-from harness.experiment import base_words, build, extra_words, finished, run, seed_words, words
+from harness.experiment import Experiment, base_words, build, extra_words, finished, run, seed_words, words
 from harness.export import KINDS, export
 from harness.presets import PRESETS
 
@@ -103,6 +104,10 @@ def parser() -> argparse.ArgumentParser:
                 results_words())  # fmt: skip
     made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
+    made = verb("submit", submit_verb, "hand a run, or every gap of tables, to Slurm, requeued when it is preempted",
+                "submit A1 A2 --partition gpu --hours 24", words(), machine_words(), watching_words(),
+                results_words())  # fmt: skip
+    submit_words(made)
     verb("list", list_verb, "list all that can be chosen by name", "list")
     made = verb(
         "show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words()
@@ -130,6 +135,27 @@ def parser() -> argparse.ArgumentParser:
     verb("doctor", doctor_verb, "say what is installed, what works and how to mend what does not", "doctor")
     verb("speed", speed_verb, "time a pre-training step against the naked backbone", "speed", machine_words())
     return top
+
+
+def submit_words(made: argparse.ArgumentParser) -> None:
+    """What a job asks of Slurm, and what is asked of those submitted before."""
+    made.add_argument("names", metavar="TABLE", nargs="*", help="every gap of A1, A2, …; without one, a run's words")
+    add = made.add_argument_group("the queue").add_argument
+    add("--slurm", action="store_true", help="hand it to Slurm: the one queue there is, so it may be left out")
+    add("--partition", metavar="NAME", help="where the jobs wait (the cluster's default)")
+    add("--gpus", metavar="N", type=int, help="of a job (1, with --device cpu 0)")
+    add(
+        "--hours",
+        metavar="H",
+        type=float,
+        default=24.0,
+        help="of a job, which goes on in another if it needs more (24)",
+    )
+    add("--array", metavar="N", type=int, default=8, help="jobs at once, at most (8)")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="only say what would be submitted")
+    what.add_argument("--status", action="store_true", help="say how the submitted jobs stand")
+    what.add_argument("--cancel", metavar="JOB", nargs="*", help="cancel these jobs, or all that wait or run")
 
 
 def figure_words(made: argparse.ArgumentParser) -> None:
@@ -333,6 +359,52 @@ def reproduce_verb(given: argparse.Namespace) -> None:
             print(f"{'missing' if left else 'run already':<11}  harness run {line}")
         return
     reproduce(experiments, watched(given), given.results, CACHE)
+
+
+def submit_verb(given: argparse.Namespace) -> None:
+    """Submit what has not been run, or say how what was submitted stands, or cancel it."""
+    from harness import submit
+
+    if given.status:
+        print("\n".join(submit.status(given.results)))
+    elif given.cancel is not None:
+        print("\n".join(submit.cancel(given.cancel, given.results)))
+    else:
+        gpus = int(given.device != "cpu") if given.gpus is None else given.gpus
+        asked = submit.Slurm(given.partition, gpus, given.workers, given.hours, given.array)
+        missing = submit.gaps(asked_for(given), given.results)
+        print(f"jobs to submit: {len(missing)}, at most {given.array} at once, each of {asked}", flush=True)
+        for line in missing:
+            print(f"  harness run {line}", flush=True)
+        if missing and not given.dry_run:
+            for job in submit.submit(missing, passed_on(given), asked, given.results):
+                print(f"job {job.job}  {' '.join(job.runs)}")
+
+
+def asked_for(given: argparse.Namespace) -> dict[str, list[Experiment]]:
+    """Words of `harness run` → its trials: of the named tables' rows, or of the one run that the words describe."""
+    from harness.reproduce import plan
+
+    one = pairs({"--strategy": given.strategy, "--backbone": given.backbone})
+    if given.names and one:
+        raise ValueError(f"{' '.join([*given.names, *one])}: tables, or the words of one run, were expected, not both")
+    if given.names:
+        return plan(given.names, extra_words(given), given.seed, given.trials)
+    seeds = pairs({"--seed": given.seed, "--trials": given.trials})
+    return {shlex.join([*one, *extra_words(given), *seeds]): build(given).trials(given.trials)}
+
+
+def passed_on(given: argparse.Namespace) -> list[str]:
+    """The words of a job's command that its settings do not hold."""
+    results = None if given.results == ROOT / "results" else given.results
+    watching = [word for one in given.observer for word in ("--observer", one)]
+    watching += ["--tensorboard"] if given.tensorboard else []
+    return [*pairs({"--workers": given.workers, "--device": given.device, "--results": results}), *watching]
+
+
+def pairs(values: Mapping[str, object]) -> list[str]:
+    """Options and their values as words, without those that have none."""
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
 def list_verb(given: argparse.Namespace) -> None:

@@ -235,10 +235,13 @@ def named(batches: DataLoader[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
 
 
 def prepare_worker(worker: int) -> None:
-    """A terminal's Ctrl-C reaches the loader's processes too, but it is the main process that stops them."""
+    """A terminal's Ctrl-C and a cluster's SIGTERM reach every process, but it is the main one that stops its loader's.
+
+    A loader process that dies of the signal takes the checkpoint with it, so only the second SIGTERM ends it.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def trim(curve: Path, step: int) -> None:
