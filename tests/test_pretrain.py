@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 
+from harness import cli
 from harness import pretrain as module
 from harness.estimate import noise
 from harness.pretrain import Machine, PretrainError, Training, build_optimizer, pretrain, rate, set_rate, update
@@ -97,6 +98,20 @@ def test_a_faster_path_of_other_sums_gives_nearly_the_same_backbone(
     assert product.keys() == plain.keys()
     for name, value in plain.items():
         torch.testing.assert_close(product[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        ([], {}),
+        (["--augment", "device", "--cache", "2"], {"augment": "device", "cache": 2.0}),
+        (["--reduced", "--compile", "--fused"], {"reduced": True, "compile": True, "fused": True}),
+    ],
+)
+def test_the_words_choose_the_path_that_a_record_names(words: list[str], changed: dict[str, Any]) -> None:
+    given = cli.parser().parse_args(["run", "--strategy", "location", "--device", "cpu", *words])
+    plain = {"workers": 1, "augment": "workers", "cache": 0.0, "reduced": False, "compile": False, "fused": False}
+    assert cli.machine(given).path == {**plain, **changed}
 
 
 def test_the_fused_optimizer_is_asked_for() -> None:
