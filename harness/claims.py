@@ -246,7 +246,8 @@ class Cost:
 
 def recorded_cost(rows: Sequence[Row]) -> Cost | None:
     """The mean of the rows' recorded runs; None where none tells its time."""
-    facts = [run.provenance for row in rows for run in row.runs if run.provenance]
+    told = [run.provenance for row in rows for run in row.runs]
+    facts = [one for one in told if "seconds" in one and "device" in one.get("machine", {})]
     if not facts:
         return None
     devices = sorted({one["machine"]["device"] for one in facts})

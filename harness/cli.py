@@ -17,6 +17,7 @@ from harness import ROOT, board, observers, plugins, records
 from harness.experiment import Experiment, base_words, build, extra_words, finished, run, seed_words, words
 from harness.export import KINDS, export
 from harness.presets import PRESETS
+from harness.records import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,8 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def one_line(error: Exception) -> str:
     """An error's message on one line; of a system error the file and what is wrong with it."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+        return visible(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return visible(" ".join(str(error).split()))
+
+
+def say(text: str) -> None:
+    """Print lines that a record of others' may have words in."""
+    print("\n".join(map(visible, text.split("\n"))))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -248,16 +254,16 @@ def table_verb(given: argparse.Namespace) -> None:
 
     known = recorded(given)
     found = tables.rows(given.name, extra_words(given), known)
-    print(tables.render(given.name, found, given.preset, changed(given), given.format))
+    say(tables.render(given.name, found, given.preset, changed(given), given.format))
     if given.why:
-        print("\n".join(["", *tables.left_out(found, known)]))
+        say("\n".join(["", *tables.left_out(found, known)]))
 
 
 def claims_verb(given: argparse.Namespace) -> None:
     """Print what the evidence can decide."""
     from harness import claims
 
-    print(claims.report(evidence(given), given.baseline, given.format))
+    say(claims.report(evidence(given), given.baseline, given.format))
 
 
 def plan_verb(given: argparse.Namespace) -> None:
@@ -273,7 +279,7 @@ def plan_verb(given: argparse.Namespace) -> None:
         experiment = build(words().parse_args(["--strategy", "location", *extra_words(given)]))
         unit = "CPU-hours" if there.device == "cpu" else "GPU-hours"
         cost = claims.Cost(hours(experiment, there), unit, "estimated from small steps here, good to a factor of two")
-    print(claims.plan(known, given.power, cost))
+    say(claims.plan(known, given.power, cost))
 
 
 def evidence(given: argparse.Namespace) -> Evidence:
@@ -302,7 +308,7 @@ def recorded(given: argparse.Namespace) -> list[records.Record]:
     tables.named(given.name)
     found, broken = records.read_all(given.results)
     for line in broken:
-        print(f"harness: left out: {line}", file=sys.stderr)
+        print(f"harness: left out: {visible(line)}", file=sys.stderr)
     return found
 
 
@@ -431,12 +437,12 @@ def show_verb(given: argparse.Namespace) -> None:
         "gauges": record.gauges(),
         "scores": record.scores,
     }
-    print(f"run {record.id}: {record.status}\n{shown(record.folder)}")
+    say(f"run {record.id}: {record.status}\n{shown(record.folder)}")
     for name, content in parts.items():
-        print(f"\n{name}:\n{json.dumps(content, indent=2, ensure_ascii=False)}")
+        say(f"\n{name}:\n{json.dumps(content, indent=2, ensure_ascii=False)}")
     print("\nfiles:")
     for file in sorted(record.folder.iterdir()):
-        print(f"  {file.stat().st_size:>11,} {file.name}")
+        say(f"  {file.stat().st_size:>11,} {file.name}")
 
 
 def compare_verb(given: argparse.Namespace) -> None:
@@ -444,13 +450,13 @@ def compare_verb(given: argparse.Namespace) -> None:
     from harness.compare import compare
 
     one, other = (records.find(given.results, name) for name in given.runs)
-    print(compare(one, other))
+    say(compare(one, other))
 
 
 def export_verb(given: argparse.Namespace) -> None:
     """Write a run's backbone; name the file and print the Python that loads it."""
     file, lines = export(records.find(given.results, given.run), given.to, given.out)
-    print(f"backbone: {shown(file)}\n\n{lines}")
+    say(f"backbone: {shown(file)}\n\n{lines}")
 
 
 def data_verb(given: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +24,7 @@ from methods.recipe import Recipe
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's ResNets expect
 JITTER = [0.6, 1.4], [0.6, 1.4], [0.6, 1.4], [-0.1, 0.1]  # of TURNS: SimSiam's ColorJitter(0.4, 0.4, 0.4, 0.1)
 TURNS = F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue  # as ColorJitter numbers them
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
 
 
 class View(NamedTuple):
@@ -144,10 +146,10 @@ class Source(NamedTuple):
 def opened(file: Path) -> Iterator[Image.Image]:
     """An image file that is about to be decoded; BrokenImage names it if that fails."""
     try:
-        with Image.open(file) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BrokenImage(f"{file}: cannot be decoded as an image ({error})") from error
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
+        raise BrokenImage(f"{file}: cannot be decoded as an image ({' '.join(str(error).split())})") from error
 
 
 def read(file: Path) -> Image.Image:
