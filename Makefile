@@ -23,7 +23,6 @@ test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 speed: setup  ## measure a step against the naked backbone, and each strategy against a plain reference
-	@$(BIN)/harness speed
 	@$(BIN)/python -m tests.speed
 
 results: setup  ## write the tables, verdicts and plots of our own demo records anew

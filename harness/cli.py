@@ -192,6 +192,15 @@ def machine_words() -> argparse.ArgumentParser:
     add = made.add_argument_group("the machine").add_argument
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (a GPU where there is one)")
     add("--workers", metavar="N", type=int, default=1, help="processes that load images (1)")
+    add(
+        "--augment",
+        choices=("device", "workers"),
+        help="where colours are changed, to the same bits (workers on a CPU)",
+    )
+    add("--cache", metavar="GIB", type=float, default=0.0, help="keep decoded images, in TMPDIR (0)")
+    add("--reduced", action="store_true", help="decode large JPEGs at a reduced scale; changes pixels a little")
+    add("--compile", action="store_true", help="torch.compile the encoder; changes the order of sums")
+    add("--fused", action=argparse.BooleanOptionalAction, help="one kernel for the optimizer's step (on a GPU)")
     return made
 
 
@@ -521,7 +530,16 @@ def machine(given: argparse.Namespace) -> Machine:
         raise ValueError(f"--device {device}: choose cpu, cuda or cuda:N")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: torch finds no CUDA device here; `harness doctor` says more")
-    return Machine(device, given.workers)
+    cuda = device != "cpu"
+    return Machine(
+        device,
+        given.workers,
+        augment=given.augment or ("device" if cuda else "workers"),
+        cache=given.cache,
+        reduced=given.reduced,
+        compile=given.compile,
+        fused=cuda if given.fused is None else given.fused,
+    )
 
 
 def watched(given: argparse.Namespace) -> Machine:

@@ -238,7 +238,7 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
         "command": ["harness", *map(observers.without_password, sys.argv[1:])],
         "code": provenance.code(),
         "versions": provenance.versions(),
-        "machine": {**provenance.device(machine.device), "workers": machine.workers},
+        "machine": {**provenance.device(machine.device), **machine.path},
         **origin.facts,
         "backbone": {"key": origin.key},
         "benchmark_data": {"fingerprint": judged.fingerprint, "summary": judged.summary},

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,10 +22,12 @@ from harness import board, files
 from harness.gauges import gauges
 from harness.observers import Guest
 from harness.records import read_curve
+from methods.augment import colour
+from methods.cache import Cache
 from methods.correspondence import Strategy
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe, require
-from methods.views import BrokenImage, Order, TwoViews, View, normalise
+from methods.views import BrokenImage, Order, TwoViews, Uncoloured, View, frame, normalise
 
 CHECKPOINT_EVERY = 60.0  # seconds
 POINTS = 100  # the curve has about as many, so that the gauges cost next to nothing
@@ -36,12 +39,31 @@ class PretrainError(ValueError):
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run is made and who watches it; on a CPU nothing of it changes the result."""
+    """Where a run is made and who watches it; its defaults, and what says so, change no bit of a CPU's result."""
 
     device: str = "cpu"  # or cuda
     workers: int = 1  # loader processes; 0 loads in the main process
+    augment: str = "workers"  # or device: where colours are changed, to the same bits
+    cache: float = 0.0  # GiB of decoded images to keep, the same bits
+    reduced: bool = False  # whether to decode JPEGs at a reduced scale where the crops allow; changes pixels a little
+    compile: bool = False  # whether torch.compile makes the encoder's kernels; changes the order of sums
+    fused: bool = False  # whether the optimizer's step is one kernel; changes the order of sums
     observers: tuple[Guest, ...] = ()  # of the whole run, beside its folder
     tensorboard: bool = False  # whether to draw the run for TensorBoard too
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        if self.augment not in ("workers", "device"):
+            raise PretrainError(f"--augment {self.augment}: choose device or workers")
+        if not 0 <= self.cache < math.inf:
+            raise PretrainError(f"--cache {self.cache:g}: at least 0 GiB were expected")
+        if self.cache and self.reduced:
+            raise PretrainError("--cache keeps whole images, --reduced decodes a part of each: choose one")
+
+    @property
+    def path(self) -> dict[str, Any]:
+        """Which way a run takes, for its record."""
+        return {name: getattr(self, name) for name in ("workers", "augment", "cache", "reduced", "compile", "fused")}
 
 
 @dataclass
@@ -85,7 +107,9 @@ def pretrain(
     torch.manual_seed(seed)
     device = torch.device(machine.device)
     model = PixSim(strategy, recipe).to(device)
-    training = Training(model, build_optimizer(model, recipe))
+    training = Training(model, build_optimizer(model, recipe, machine.fused))
+    if machine.compile:
+        model.encoder.compile()
     checkpoint = folder / "checkpoint.pth"
     if checkpoint.exists():
         training.resume(checkpoint)
@@ -111,7 +135,7 @@ def train(
     total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
     device, saved = torch.device(machine.device), time.monotonic()
     trim(folder / "curve.jsonl", training.step)
-    batches = load(TwoViews(images, recipe, seed), Order(len(images), recipe, seed, training.step), machine)
+    batches = load(look(images, recipe, seed, machine), Order(len(images), recipe, seed, training.step), machine)
     bar = tqdm(
         total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None
     )
@@ -119,7 +143,7 @@ def train(
     with bar, drawn as draw, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
         for first, second in named(batches):
             epoch = training.step // steps
-            loss = update(training, recipe, epoch, (normalise(View(*first), device), normalise(View(*second), device)))
+            loss = update(training, recipe, epoch, (ready(first, device), ready(second, device)))
             training.step += 1
             if training.step % every == 0 or training.step == total:
                 point = measure(training, recipe, epoch, loss)
@@ -156,13 +180,15 @@ def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, Vi
     return loss
 
 
-def build_optimizer(model: PixSim, recipe: Recipe) -> torch.optim.SGD:
+def build_optimizer(model: PixSim, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
     """SGD with a group of its own for the predictors, whose rate may stay (METHODS 1.3)."""
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     rest = [weight for name, weight in trained if "predictor" not in name]
     predictors = [weight for name, weight in trained if "predictor" in name]
     groups = [{"params": rest, "fixed": False}, {"params": predictors, "fixed": recipe.fix_predictor_lr}]
-    return torch.optim.SGD(groups, rate(recipe, 0), momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        groups, rate(recipe, 0), momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=fused or None
+    )
 
 
 def set_rate(optimizer: torch.optim.SGD, recipe: Recipe, epoch: int) -> None:
@@ -182,15 +208,30 @@ def measure(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> dict[
     return {**point, **gauges(loss)}
 
 
-def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[View, View]]:
-    """Batches of two uint8 views."""
-    cuda = machine.device.startswith("cuda")
+def look(images: Sequence[Path], recipe: Recipe, seed: int, machine: Machine) -> TwoViews:
+    """The views as the loader's processes leave them."""
+    cache = Cache(images, frame, machine.cache) if machine.cache else None
+    return TwoViews(images, recipe, seed, machine.augment == "workers", machine.reduced, cache)
+
+
+def ready(made: View | Uncoloured, device: torch.device) -> View:
+    """A loader's views as the encoder takes them."""
+    return normalise(colour(made, device) if isinstance(made, Uncoloured) else made, device)
+
+
+def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[Any, Any]]:
+    """Batches of two uint8 views, View or Uncoloured."""
     return DataLoader(
-        views, batch_sampler=order, num_workers=machine.workers, pin_memory=cuda, worker_init_fn=prepare_worker
+        views,
+        batch_sampler=order,
+        num_workers=machine.workers,
+        pin_memory=machine.device.startswith("cuda"),
+        worker_init_fn=prepare_worker,
+        multiprocessing_context="fork" if views.cache and machine.workers else None,
     )
 
 
-def named(batches: DataLoader[tuple[View, View]]) -> Iterator[tuple[View, View]]:
+def named(batches: DataLoader[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     """The batches; a loader process hands on an error with its whole traceback, of which one line is for the user."""
     try:
         yield from batches

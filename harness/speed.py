@@ -16,10 +16,10 @@ from benchmarks.scenes.compose import write
 from harness import provenance
 from harness.plugins import strategy
 from harness.presets import PRESETS
-from harness.pretrain import Machine, Training, build_optimizer, load, update
+from harness.pretrain import Machine, Training, build_optimizer, load, look, ready, update
 from methods.encoder import encoder
 from methods.pixsim import PixSim
-from methods.views import Order, TwoViews, View, normalise
+from methods.views import Order
 
 PAIRS = 9  # of timings, interleaved
 STEPS = 4  # in each timing
@@ -39,14 +39,16 @@ def step_ratio(machine: Machine) -> str:
         images = sorted((scenes / "JPEGImages").iterdir())
         device = torch.device(machine.device)
         model = PixSim(strategy("location")(), recipe).to(device)
-        training = Training(model, build_optimizer(model, recipe))
-        batches = iter(load(TwoViews(images, recipe, 0), Order(len(images), recipe, 0, 0), machine))
+        training = Training(model, build_optimizer(model, recipe, machine.fused))
+        if machine.compile:
+            model.encoder.compile()
+        batches = iter(load(look(images, recipe, 0, machine), Order(len(images), recipe, 0, 0), machine))
 
         def whole() -> None:
-            views = tuple(normalise(View(*view), device) for view in next(batches))
-            update(training, recipe, 0, (views[0], views[1]))
+            first, second = next(batches)
+            update(training, recipe, 0, (ready(first, device), ready(second, device)))
 
-        resident = normalise(View(*next(batches)[0]), device).image
+        resident = ready(next(batches)[0], device).image
         naked = naked_step(encoder(recipe.depth, recipe.zero_init).to(device), resident)
         return report(compare(whole, naked, device), recipe.batch, machine)
 
@@ -84,7 +86,8 @@ def report(pairs: list[tuple[float, float]], batch: int, machine: Machine) -> st
     whole, naked = (statistics.median(column) for column in zip(*pairs, strict=True))
     where = provenance.device(machine.device)
     return "\n".join([
-        f"pre-training step, preset demo, strategy location, batch {batch}, {machine.workers} loader worker(s)",
+        f"pre-training step, preset demo, strategy location, batch {batch}",
+        f"  {', '.join(f'{name} {value}' for name, value in machine.path.items())}",
         f"  whole step, loader included       {whole * 1e3:8.1f} ms   {batch / whole:7.1f} images/s",
         f"  naked backbone, resident batch    {naked * 1e3:8.1f} ms   {batch / naked:7.1f} images/s",
         f"  speed against the naked backbone  {statistics.median(ratios):8.3f}      "

@@ -1,11 +1,15 @@
-"""`python -m tests.speed`: our operations against the oracles of tests.references, and strategies against SimSiam.
+"""`python -m tests.speed`: our loader, steps and operations against other people's, and strategies against SimSiam.
 
-Both rivals of a line run in turn in one process; a ratio is the oracle's time by ours, its median and range over PAIRS
-pairs. Peak memory is that of the tensors alive at once beyond the inputs. A table of a thousand runs comes first.
+The rivals are those of tests.rivals and the oracles of tests.references; lightly's steps are left out where it is not
+installed. Prints all and keeps it in results/speed, in a file by the device's name. Both rivals of a line run in turn
+in one process; a ratio is the oracle's time by ours, its median and range over PAIRS pairs. Peak memory is that of the
+tensors alive at once beyond the inputs.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -16,6 +20,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,13 +30,19 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.data import default_collate
 
+from benchmarks.scenes.compose import write
+from benchmarks.scenes.layout import Layout
 from harness import ROOT, files, plugins, provenance, records
 from harness.gauges import gauges
 from harness.presets import PRESETS
-from harness.pretrain import Training, build_optimizer, update
+from harness.pretrain import Machine, Training, build_optimizer, update
+from harness.speed import step_ratio
 from methods import geometry
+from methods.augment import colour
 from methods.boxes import Scrl, Windows
+from methods.cache import GIB, Cache
 from methods.chance import Stream
 from methods.correspondence import FeatureMap
 from methods.pixsim import Branch, PixSim
@@ -41,10 +52,11 @@ from methods.similarity import cosine, cross_entropy, distance
 from methods.strategies.feature_similarity import FeatureSimilarity
 from methods.strategies.location import Location
 from methods.strategies.pixel_distance import PixelDistance
-from methods.views import View
-from tests import references
+from methods.views import TwoViews, Uncoloured, View, frame
+from tests import references, rivals
 from tests.references import Crop
 
+CPU = torch.device("cpu")
 PAIRS = 7
 SECONDS = 0.05  # that a timing lasts at least
 Step = Callable[[], Any]
@@ -247,9 +259,9 @@ def timed(step: Step, device: str, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def ratios(ours: Step, oracle: Step, device: str, pairs: int = PAIRS) -> list[float]:
+def ratios(ours: Step, oracle: Step, device: str, pairs: int = PAIRS, seconds: float = SECONDS) -> list[float]:
     """The oracle's time by ours, sorted, of pairs of timings in turn after a warm-up of both."""
-    repeats = [max(1, round(SECONDS / timed(step, device, 1))) for step in (ours, oracle) if step() is not None or True]
+    repeats = [max(1, round(seconds / timed(step, device, 1))) for step in (ours, oracle) if step() is not None or True]
     found = []
     for _ in range(pairs):
         mine, theirs = (timed(step, device, count) for step, count in zip((ours, oracle), repeats, strict=True))
@@ -260,12 +272,7 @@ def ratios(ours: Step, oracle: Step, device: str, pairs: int = PAIRS) -> list[fl
 def steps(sizes: Sizes, device: str, rounds: int = PAIRS) -> dict[str, list[float]]:
     """Each strategy's whole step on a resident batch by SimSiam's, and the gauges' time by it, a ratio a round."""
     recipe = replace(PRESETS["demo"].recipe, size=sizes.pixels, batch=sizes.images)
-    inputs = Inputs(sizes, device)
-    images = torch.randn(2, sizes.images, 3, sizes.pixels, sizes.pixels, device=device)
-    first, second = (
-        View(image.contiguous(memory_format=torch.channels_last), view.box, view.frame, view.seed)
-        for image, view in zip(images, (inputs.first, inputs.second), strict=True)
-    )
+    first, second = resident(sizes, device)
     runs: dict[str, Step] = {}
     step = partial(update, recipe=recipe, epoch=0, views=(first, second))
     for name in plugins.strategy_files():
@@ -283,6 +290,17 @@ def steps(sizes: Sizes, device: str, rounds: int = PAIRS) -> dict[str, list[floa
         for name, values in found.items():
             values.append(seconds[name] / seconds["simsiam"])
     return {name: sorted(values) for name, values in found.items()}
+
+
+def resident(sizes: Sizes, device: str) -> tuple[View, View]:
+    """Two views of noise that lie on the device."""
+    inputs = Inputs(sizes, device)
+    images = torch.randn(2, sizes.images, 3, sizes.pixels, sizes.pixels, device=device)
+    first, second = (
+        View(image.contiguous(memory_format=torch.channels_last), view.box, view.frame, view.seed)
+        for image, view in zip(images, (inputs.first, inputs.second), strict=True)
+    )
+    return first, second
 
 
 def line(name: str, values: list[float], bar: str) -> str:
@@ -352,8 +370,108 @@ def many_runs(count: int = 1000, times: int = PAIRS) -> Iterator[str]:
     yield line("peak memory, MiB", memory, "≤ 300")
 
 
+class Photos(NamedTuple):
+    """What the loaders read."""
+
+    images: int = 32
+    pixels: int = 400  # a side of the images, JPEGs of embedded scenes
+    view: int = 224  # a side of the views
+    seconds: float = 0.4  # that a timing lasts at least
+
+
+def heading(title: str) -> Iterator[str]:
+    """An empty line and the names of the columns."""
+    yield from ("", f"{title:<32}{'median':>9}  {'range':<20}{'n':>3}  bar")
+
+
+def loaders(photos: Photos, pairs: int = PAIRS) -> Iterator[str]:
+    """Pairs of views a second on one core: ours, by what is left to a device or kept, against torchvision's in PIL."""
+    recipe, threads = Recipe(size=photos.view), torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield from heading(f"loader {photos.pixels}→{photos.view} px, torchvision’s")
+    with tempfile.TemporaryDirectory(prefix="harness-speed-") as folder:
+        write(Path(folder) / "scenes", Layout(size=photos.pixels), {"trainval": photos.images}, 0, progress=False)
+        files = sorted((Path(folder) / "scenes" / "JPEGImages").iterdir())
+        cache = Cache(files, frame, photos.images * 3 * photos.pixels**2 / GIB)
+        kept, made = (TwoViews(files, recipe, 0, colours=False, cache=one) for one in (cache, None))
+        oracle = rivals.torchvision_pair(files, photos.view)
+        ways: list[tuple[str, TwoViews, Step, str]] = [
+            ("all on the CPU (default there)", TwoViews(files, recipe, 0), oracle, "≥ 1"),
+            ("colours left to the device", made, oracle, "≥ 3"),
+            ("… and reduced decoding", TwoViews(files, recipe, 0, colours=False, reduced=True), oracle, "≥ 3"),
+            ("all on the CPU, cached", TwoViews(files, recipe, 0, cache=cache), oracle, ""),
+            ("second epoch by the first", kept, walk(made), "≥ 1.5"),
+        ]
+        for name, views, rival, bar in ways:
+            yield line(f"  {name}", ratios(walk(views), rival, "cpu", pairs, photos.seconds), bar)
+        batch: Uncoloured = default_collate([kept[0, index][0] for index in range(photos.images)])
+        view = timed(lambda: colour(batch, CPU), "cpu", 1) / photos.images
+        yield f"  the device's part: {view * 1e3:.2f} ms a view on one core"
+    torch.set_num_threads(threads)
+
+
+def walk(views: TwoViews) -> Step:
+    """The next pair of views at every call, all images in turn."""
+    turns = count()
+    return lambda: views[divmod(next(turns), len(views))]
+
+
+def training(sizes: Sizes, device: str, pairs: int = PAIRS) -> Iterator[str]:
+    """Whole steps on a resident batch, fp32, the same ResNet-18: ours against lightly's examples."""
+    first, second = resident(sizes, device)
+    plain = first.image.contiguous(), second.image.contiguous()  # lightly's examples leave the memory as it is
+    yield from heading(f"{sizes.images} pairs at {sizes.pixels} px, by lightly’s")
+    try:
+        simsiam, densecl = (one(18, plain) for one in (rivals.lightly_simsiam, rivals.lightly_densecl))
+    except ModuleNotFoundError:
+        yield "  not measured: lightly is not installed here"
+        return
+    yield line("  simsiam", ratios(whole_step("simsiam", first, second), simsiam, device, pairs), "≥ 1.1")
+    dense = ratios(whole_step("feature_similarity", first, second), densecl, device, pairs)
+    yield line("  feature_similarity, DenseCL’s", [2 * ratio for ratio in dense], "≥ 1.1")
+    yield f"    a view with a gradient; lightly’s step has one, ours two: {statistics.median(dense):.3g} a step"
+
+
+def whole_step(name: str, first: View, second: View) -> Step:
+    """A training step of a strategy as it is by default on the views' device."""
+    recipe = replace(PRESETS["demo"].recipe, zero_init=False)
+    model = PixSim(plugins.strategy(name)(), recipe).to(first.image.device)
+    training = Training(model, build_optimizer(model, recipe, first.image.is_cuda))
+    return partial(update, training, recipe, 0, (first, second))
+
+
+def starting(pairs: int = PAIRS) -> Iterator[str]:
+    """The command line's start by torch's import, processes of their own."""
+
+    def run(*words: str) -> None:
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+
+    yield from heading("start-up, by import torch")
+    found = ratios(partial(run, "-c", "import torch"), partial(run, "-m", "harness", "--help"), "cpu", pairs)
+    yield line("  harness --help", found, "≤ 0.1")
+
+
+def everything(device: str) -> Iterator[str]:
+    """All tables."""
+    there = Machine(device, augment="device" if device == "cuda" else "workers", fused=device == "cuda")
+    yield from (step_ratio(there), "", f"load of the machine at the start {os.getloadavg()[0]:.1f}")
+    yield from starting()
+    yield from many_runs()
+    yield from loaders(Photos())
+    yield from loaders(Photos(view=96))
+    yield from training(Sizes(images=32, pixels=64), device)
+    yield ""
+    yield from report(Sizes(), device)
+
+
 if __name__ == "__main__":
-    for text in many_runs():
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    lines = []
+    for text in everything(device):
         print(text, flush=True)
-    for text in report(Sizes(), "cuda" if torch.cuda.is_available() else "cpu"):
-        print(text, flush=True)
+        lines.append(text)
+    name = re.sub(r"\W+", "-", provenance.device(device)["device"]).strip("-").lower()
+    kept = ROOT / "results" / "speed" / f"{name}.md"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("\n".join(["`make speed`", "", "```text", *lines, "```", ""]), encoding="utf-8")
+    print(f"\nkept: {kept.relative_to(ROOT)}")

@@ -5,13 +5,16 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torchvision
 
+from harness import cli
 from harness import pretrain as module
-from harness.pretrain import Machine, PretrainError, build_optimizer, pretrain, rate, set_rate
+from harness.estimate import noise
+from harness.pretrain import Machine, PretrainError, Training, build_optimizer, pretrain, rate, set_rate, update
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location
@@ -61,6 +64,90 @@ def test_the_same_seed_gives_the_same_backbone_whatever_the_workers(tmp_path: Pa
     assert same(products[0], products[1])
     assert same(products[0], products[2])
     assert not same(products[0], train(tmp_path / "other", files, seed=1))
+
+
+@pytest.mark.parametrize("machine", [Machine(augment="device"), Machine(workers=2, cache=1e-3)])
+def test_a_faster_path_of_the_same_bits_gives_the_same_backbone(
+    tmp_path: Path, files: list[Path], machine: Machine
+) -> None:
+    (tmp_path / "fast").mkdir()
+    product = pretrain(Location(), TINY, files, tmp_path / "fast", 0, machine)
+    assert same(product, train(tmp_path / "plain", files))
+
+
+@pytest.mark.parametrize("machine", [Machine(fused=True), Machine(compile=True)])
+def test_a_faster_path_of_other_sums_gives_nearly_the_same_backbone(
+    tmp_path: Path, files: list[Path], machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled, calls = torch.nn.Module.compile, []
+
+    def capture(module: torch.nn.Module) -> None:
+        calls.append(module)
+        compiled(module, backend="aot_eager")  # torch's own needs minutes of a C++ compiler
+
+    monkeypatch.setattr(torch.nn.Module, "compile", capture)
+    (tmp_path / "fast").mkdir()
+    product, plain = (
+        torch.load(file, weights_only=True)
+        for file in (
+            pretrain(Location(), TINY, files, tmp_path / "fast", 0, machine),
+            train(tmp_path / "plain", files),
+        )
+    )
+    assert len(calls) == machine.compile
+    assert product.keys() == plain.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(product[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        ([], {}),
+        (["--augment", "device", "--cache", "2"], {"augment": "device", "cache": 2.0}),
+        (["--reduced", "--compile", "--fused"], {"reduced": True, "compile": True, "fused": True}),
+    ],
+)
+def test_the_words_choose_the_path_that_a_record_names(words: list[str], changed: dict[str, Any]) -> None:
+    given = cli.parser().parse_args(["run", "--strategy", "location", "--device", "cpu", *words])
+    plain = {"workers": 1, "augment": "workers", "cache": 0.0, "reduced": False, "compile": False, "fused": False}
+    assert cli.machine(given).path == {**plain, **changed}
+
+
+def test_the_fused_optimizer_is_asked_for() -> None:
+    assert [build_optimizer(PixSim(Location(), TINY), TINY, fused).defaults["fused"] for fused in (True, False)] == [
+        True,
+        None,
+    ]
+
+
+def test_bf16_has_the_loss_and_gradients_of_fp32_to_its_rounding() -> None:
+    views, found = noise(TINY, 4, torch.device("cpu")), []
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(0)
+        recipe = replace(TINY, precision=precision)
+        model = PixSim(Location(), recipe)
+        training = Training(model, build_optimizer(model, recipe))
+        loss = update(training, recipe, 0, views).value.item()
+        gradient = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+        found.append((loss, gradient))
+    (loss, gradient), (other, rounded) = found
+    assert other == pytest.approx(loss, rel=0.01)
+    assert float(torch.nn.functional.cosine_similarity(gradient, rounded, dim=0)) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"augment": "gpu"}, "--augment gpu: choose device or workers"),
+        ({"cache": -1.0}, "--cache -1: at least 0 GiB"),
+        ({"cache": float("nan")}, "--cache nan: at least 0 GiB"),
+        ({"cache": 1.0, "reduced": True}, "choose one"),
+    ],
+)
+def test_a_machine_that_cannot_be_is_refused(words: dict[str, Any], message: str) -> None:
+    with pytest.raises(PretrainError, match=message):
+        Machine(**words)
 
 
 def test_the_product_loads_into_torchvision(tmp_path: Path, files: list[Path]) -> None:

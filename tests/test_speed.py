@@ -1,11 +1,14 @@
 """The pieces of `python -m tests.speed` run, at sizes that say nothing about speed."""
 
+import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from harness import records, tables
-from tests import speed
+from tests import rivals, speed
+from tests.pictures import photos
 
 TINY = speed.Sizes(images=2, channels=4, cells=3, pixels=32)
 
@@ -43,3 +46,33 @@ def test_a_table_of_many_copied_records_is_measured(tmp_path: Path) -> None:
     assert (len(known), len({run.settings["seed"] for run in known}), broken) == (34, 34, [])
     assert 0 < sum(row.n for row in tables.rows("A1", (), known)) < 34
     assert [text.split("  ")[0] for text in speed.many_runs(2, 1)][2:] == ["seconds", "peak memory, MiB"]
+
+
+def test_the_loaders_are_compared_way_by_way() -> None:
+    lines = list(speed.loaders(speed.Photos(images=2, pixels=96, view=32, seconds=1e-3), pairs=1))
+    assert [text.split("  ")[1] for text in lines[2:]] == [
+        "all on the CPU (default there)",
+        "colours left to the device",
+        "… and reduced decoding",
+        "all on the CPU, cached",
+        "second epoch by the first",
+        next(text for text in lines if "the device's part" in text).strip(),
+    ]
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_start_is_measured_in_processes_of_their_own() -> None:
+    assert "harness --help" in list(speed.starting(pairs=1))[-1]
+
+
+def test_lightly_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightly", None)
+    assert list(speed.training(TINY, "cpu", pairs=1))[-1] == "  not measured: lightly is not installed here"
+    first, second = speed.resident(TINY, "cpu")
+    assert speed.whole_step("simsiam", first, second)().value.isfinite()
+
+
+def test_torchvision_s_pair_is_two_normalised_views(tmp_path: Path) -> None:
+    first, second = rivals.torchvision_pair(photos(tmp_path, 2), 32)()
+    assert first.shape == second.shape == (3, 32, 32)
+    assert not torch.equal(first, second)
