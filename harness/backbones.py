@@ -59,7 +59,8 @@ class Pretraining:
         """Trained now, unless a run of these results has the same; ValueError where there is nothing to train on."""
         folder = source_of(self, cache)
         images = list_images(folder)
-        data = {"images": len(images), "fingerprint": provenance.fingerprint(images, folder)}
+        seen = provenance.fingerprint(images, folder) + ("-reduced" if machine.reduced else "")  # other pixels
+        data = {"images": len(images), "fingerprint": seen}
         key = digest({**self.settings, "seed": seed, **data, "code": code(self.strategy)})
 
         def write(run: Path) -> dict[str, Any]:
