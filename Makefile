@@ -31,9 +31,11 @@ results: setup  ## write the tables, verdicts and plots of our own demo records 
 	@for table in A1 A2 gauges; do for kind in md csv; do \
 	    $(BIN)/harness table $$table --format $$kind --results results/demo > results/demo/tables/$$table.$$kind; done; \
 	    $(BIN)/harness plot $$table --results results/demo; done
+	@$(BIN)/harness plot A1 --against gauges --results results/demo
 	@for table in A1 A2; do for score in AP AP50; do \
 	    $(BIN)/harness claims $$table --score $$score --format md --results results/demo \
 	        > results/demo/tables/claims-$$table-$$score.md; done; done
+	@$(BIN)/harness report --results results/demo --figures results/plots --out results/demo/report.html
 
 clean:  ## remove .venv, caches and generated data; results stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache *.egg-info

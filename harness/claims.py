@@ -6,8 +6,10 @@ import csv
 import json
 import math
 import statistics
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tabulate import tabulate
 
@@ -98,24 +100,37 @@ def judge(known: Evidence, claim: Claim, power: float = POWER) -> tuple[Comparis
     )
 
 
-def report(known: Evidence, baseline: str | None, style: str) -> str:
-    """Every row, every row against the baseline (the first, if none is named) and the verdicts; text, md or json."""
-    labels = [row.label for row in known.rows]
-    chosen = labels[0] if baseline is None else baseline
-    if chosen not in labels:
-        raise plugins.unknown("row", chosen, labels)
-    cells = {label: cell(list(runs.values())) for label, runs in known.runs.items()}
-    others = against(known.runs, chosen)
+class Findings(NamedTuple):
+    """What the runs say about one score of a table."""
+
+    baseline: str  # the row that all others are compared with
+    cells: dict[str, Cell | None]
+    others: dict[str, Comparison]  # row → it less the baseline
+    verdicts: dict[str, tuple[Comparison, Verdict]]  # a claim's name → its two rows compared, and the verdict
+
+
+def findings(known: Evidence, baseline: str | None = None) -> Findings:
+    """Every row, every row against the baseline (the first, if none is named) and the verdicts."""
+    runs = known.runs
+    chosen = next(iter(runs)) if baseline is None else baseline
+    if chosen not in runs:
+        raise plugins.unknown("row", chosen, runs)
+    cells = {label: cell(list(seeds.values())) for label, seeds in runs.items()}
     verdicts = {known.name(claim): judge(known, claim) for claim in known.claims}
+    return Findings(chosen, cells, against(runs, chosen), verdicts)
+
+
+def report(known: Evidence, baseline: str | None, style: str) -> str:
+    """The findings against a baseline as text, md or json."""
+    found = findings(known, baseline)
     if style == "json":
-        return as_json(known, chosen, cells, others, verdicts)
-    first = best(cells)
+        return as_json(known, found)
     parts = [
         [f"Table {known.table}, {known.score.name}: what the evidence can decide", *scale(known.preset, known.changed)],
-        [cell_table(cells, first, style)],
-        [f"less {chosen}, paired by seed:", "", comparison_table(others, style)],
-        *([["claims of the paper:", "", *verdict_lines(verdicts, style)]] if verdicts else []),
-        notes(cells, others, first),
+        [cell_table(found.cells, best(found.cells), style)],
+        [f"less {found.baseline}, paired by seed:", "", comparison_table(found.others, style)],
+        *([["claims of the paper:", "", *verdict_lines(found.verdicts, style)]] if found.verdicts else []),
+        [line for note in notes(found) for line in textwrap.wrap(note, 80)],
     ]
     return "\n\n".join("\n".join(part) for part in parts)
 
@@ -139,17 +154,18 @@ def cell_words(one: Cell | None) -> list[str]:
 def comparison_table(others: dict[str, Comparison], style: str) -> str:
     """Differences, their intervals and what permutation says."""
     head = ["", "n", "difference", "95 % interval", "p", "Holm", "P(A>B)"]
-    lines = [
-        [label, str(one.seeds), number(one.difference, "+"), span(one.interval), small(one.p), small(one.holm),
-         number(one.better)] for label, one in others.items()
-    ]  # fmt: skip
-    return laid_out(head, lines, style)
+    return laid_out(head, [[label, *comparison_words(one)] for label, one in others.items()], style)
+
+
+def comparison_words(one: Comparison) -> list[str]:
+    """A comparison as text, what n does not allow as dashes."""
+    return [str(one.seeds), number(one.difference, "+"), span(one.interval), small(one.p), small(one.holm),
+            number(one.better)]  # fmt: skip
 
 
 def verdict_lines(verdicts: dict[str, tuple[Comparison, Verdict]], style: str) -> list[str]:
     """Each claim with its verdict and the difference behind it."""
-    behind = {name: f"{number(found.difference, '+')} {span(found.interval)}, n = {found.seeds}" if found.seeds else ""
-              for name, (found, _) in verdicts.items()}  # fmt: skip
+    behind = {name: behind_it(found) for name, (found, _) in verdicts.items()}
     if style == "md":
         lines = [[name, str(said), behind[name]] for name, (_, said) in verdicts.items()]
         return [tabulate(lines, ["claim", "verdict", "ours"], tablefmt="pipe", disable_numparse=True)]
@@ -157,49 +173,48 @@ def verdict_lines(verdicts: dict[str, tuple[Comparison, Verdict]], style: str) -
     return [line for line in told if line.strip()]
 
 
-def notes(cells: dict[str, Cell | None], others: dict[str, Comparison], first: str | None) -> list[str]:
-    """What the numbers rest on, and what so few seeds cannot say."""
-    fewest = min((one.seeds for one in others.values() if one.seeds), default=0)
+def behind_it(found: Comparison) -> str:
+    """The difference that a verdict rests on, its interval and n; nothing where no seed is shared."""
+    return f"{number(found.difference, '+')} {span(found.interval)}, n = {found.seeds}" if found.seeds else ""
+
+
+def notes(found: Findings) -> list[str]:
+    """What the numbers rest on, and what so few seeds cannot say: a sentence each."""
+    first = best(found.cells)
+    fewest = min((one.seeds for one in found.others.values() if one.seeds), default=0)
     if not fewest:
         return ["n = 0: no row shares a seed with the baseline, so nothing can be compared"]
     lines = [
         f"best: {first}, its interval above all others" if first else "best: none; intervals overlap or are missing",
-        "n: pre-training seeds × fine-tuning trials; std: of the seeds' means; P(A>B):",
-        "that a run scores more than one of the baseline, ties half; intervals: Student's",
-        f"t on the seeds' means, from {BOOTSTRAP_FROM} seeds on the hierarchical bootstrap;",
+        "n: pre-training seeds × fine-tuning trials; std: of the seeds' means; P(A>B): that a run scores more than one "
+        "of the baseline, ties half; intervals: Student's t on the seeds' means, from "
+        f"{BOOTSTRAP_FROM} seeds on the hierarchical bootstrap;",
         "verdicts: by one interval each, so that 1 in 20 that nothing differs in is wrong",
     ]
     if fewest == 1:
         return [*lines, "n = 1: a difference, but no spread, interval or p"]
-    tested = sum(one.p is not None for one in others.values())
+    tested = sum(one.p is not None for one in found.others.values())
     alone, all_rows = (next(n for n in range(2, 99) if rows * floor(n) < ALPHA) for rows in (1, tested))
-    least = small(floor(fewest))
     return [
         *lines,
-        f"p: two-sided sign flips; n = {fewest} cannot give less than {least}: p < 0.05 needs {alone}",
+        f"p: two-sided sign flips; n = {fewest} cannot give less than {small(floor(fewest))}: p < 0.05 needs {alone} "
         f"seeds, and {all_rows} where Holm adjusts for {tested} rows",
     ]
 
 
-def as_json(
-    known: Evidence,
-    baseline: str,
-    cells: dict[str, Cell | None],
-    others: dict[str, Comparison],
-    verdicts: dict[str, tuple[Comparison, Verdict]],
-) -> str:
+def as_json(known: Evidence, found: Findings) -> str:
     """All of it, for programs; what n does not allow is null."""
     content = {
         "table": known.table,
         "score": known.score.name,
         "preset": known.preset,
         "comparable": known.comparable,
-        "rows": {label: one and one._asdict() for label, one in cells.items()},
-        "best": best(cells),
-        "baseline": baseline,
-        "against": {label: one._asdict() for label, one in others.items()},
-        "claims": {name: {"verdict": said.word, "why": said.why, **found._asdict()}
-                   for name, (found, said) in verdicts.items()},
+        "rows": {label: one and one._asdict() for label, one in found.cells.items()},
+        "best": best(found.cells),
+        "baseline": found.baseline,
+        "against": {label: one._asdict() for label, one in found.others.items()},
+        "claims": {name: {"verdict": said.word, "why": said.why, **compared._asdict()}
+                   for name, (compared, said) in found.verdicts.items()},
     }  # fmt: skip
     return json.dumps(content, indent=2, ensure_ascii=False)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from harness.claims import Evidence
     from harness.pretrain import Machine
-    from harness.tables import Row
+    from harness.tables import Column, Row
 
 CACHE = ROOT / ".cache"  # of the embedded data
 FORMATS = ("text", "md", "latex", "csv", "json")
@@ -94,7 +94,15 @@ def parser() -> argparse.ArgumentParser:
     made = verb("plot", plot_verb, "draw a table from the records, as PNG and PDF", "plot A1 --results results/demo",
                 base_words(), results_words())  # fmt: skip
     made.add_argument("name", metavar="TABLE", help="A1, A2, coco, gauges, or a dotted path")
-    made.add_argument("--out", metavar="STEM", type=Path, help="path without ending (RESULTS/plots/TABLE)")
+    made.add_argument("--against", choices=("steps", "gauges"), help="draw a score over these of the pre-training")
+    made.add_argument("--score", metavar="NAME", help="this score alone (all; with --against the table's first)")
+    out = "path without ending (RESULTS/plots/TABLE, or TABLE-steps, TABLE-gauges)"
+    made.add_argument("--out", metavar="STEM", type=Path, help=out)
+    made = verb("report", report_verb, "write one HTML page of what the records say: verdicts, tables, plots, runs",
+                "report --results results/demo --out report.html", base_words(), results_words())  # fmt: skip
+    made.add_argument("names", metavar="TABLE", nargs="*", help="A1, A2, coco, gauges, or a dotted path (all filled)")
+    made.add_argument("--out", metavar="FILE", type=Path, required=True, help="the page, a file that is replaced")
+    made.add_argument("--figures", metavar="DIR", type=Path, help="where `harness figure` has drawn (RESULTS/plots)")
     made = verb("reproduce", reproduce_verb, "run all experiments of tables that have not been run",
                 "reproduce A1 A2", base_words(), seed_words(), machine_words(), watching_words(),
                 results_words())  # fmt: skip
@@ -269,17 +277,44 @@ def recorded(given: argparse.Namespace) -> list[records.Record]:
 
 
 def plot_verb(given: argparse.Namespace) -> None:
-    """Draw a table's plot; ValueError where no run fills any of its rows."""
-    found = rows(given)
-    if not any(row.n for row in found):
-        raise ValueError(f"no run in {given.results} fills a row of table {given.name}: harness reproduce {given.name}")
+    """Draw a table's plot, or a score of it; ValueError where there is nothing to draw."""
+    from harness import tables
+
+    known = recorded(given)
+    found = tables.rows(given.name, extra_words(given), known)
+    score = score_to_draw(given, found)
     from harness import plots
 
-    note = f"ours: preset {given.preset}" + (
-        "" if given.preset == "paper" else ", not comparable with the paper's numbers"
-    )
-    for path in plots.write(given.name, found, note, given.out or given.results / "plots" / given.name):
+    lengths = plots.lengths(given.name, extra_words(given), known) if given.against == "steps" else [found]
+    if not any(row.n for rows in lengths for row in rows):
+        raise ValueError(f"no run in {given.results} fills a row of table {given.name}: harness reproduce {given.name}")
+    note = f"ours: preset {given.preset}" + (", settings changed" if changed(given) else "")
+    note += "" if given.preset == "paper" and not changed(given) else ", not comparable with the paper's numbers"
+    stem = given.out or given.results / "plots" / "-".join([given.name, *([given.against] if given.against else [])])
+    if given.against and score:
+        drawn = plots.write_against(given.name, given.against, lengths, score, note, stem)
+    else:
+        drawn = plots.write(given.name, found, note, stem, [score] if score else None)
+    for path in drawn:
         print(shown(path))
+
+
+def score_to_draw(given: argparse.Namespace, found: list[Row]) -> Column | None:
+    """The score that the words ask for; None for all that the table has."""
+    from harness import claims
+
+    if given.against is None and given.score is None:
+        return None
+    return claims.evidence(given.name, given.score, found, given.preset, changed(given)).score
+
+
+def report_verb(given: argparse.Namespace) -> None:
+    """Write the page."""
+    from harness import report
+
+    known = report.read(given.names, extra_words(given), given.preset, changed(given), given.results)
+    report.write(known, given.figures or given.results / "plots", given.out)
+    print(f"report: {shown(given.out)}")
 
 
 def reproduce_verb(given: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from tabulate import SEPARATING_LINE, tabulate
 from harness import ROOT, plugins
 from harness.compare import differences
 from harness.experiment import build, words
+from harness.latex import booktabs, comment
 from harness.plugins import unknown
 from harness.presets import PRESETS
 from harness.records import Record
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 layout.MIN_PADDING = 0  # 80 columns hold the table only without it
 
 SPREAD = "mean ± standard deviation over n seeds"
-STYLES = {"text": "simple", "md": "pipe", "latex": "latex_booktabs"}
+STYLES = {"text": "simple", "md": "pipe"}
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def row(
     """One row with the finished runs whose recorded settings are those of its words, whatever their seed."""
     full = shlex.join([*shlex.split(line), *extra])
     try:
-        wanted = seedless(build(words().parse_args(shlex.split(full))).settings)
+        wanted = seedless(settings_of(full))
     except ValueError as error:
         return Row(label, control, full, reported.get(label, {}), (), missing=str(error).split(": ")[0])
     matching = [record for record in records if record.scores and seedless(record.settings) == wanted]
@@ -253,9 +254,7 @@ def alike(found: list[Row]) -> list[Row]:
 def left_out(found: Sequence[Row], records: Sequence[Record]) -> list[str]:
     """One line for every run that fills no row: what keeps it from the row that it is nearest to."""
     counted = {run.folder for row in found for run in row.runs}
-    settings = {
-        row.label: build(words().parse_args(shlex.split(row.words))).settings for row in found if not row.missing
-    }
+    settings = {row.label: settings_of(row.words) for row in found if not row.missing}
     lines = []
     for record in records:
         if record.folder not in counted:
@@ -279,9 +278,15 @@ def unequal(record: Record, found: Sequence[Row]) -> str:
     return f"another record here is of its seed {trial_of(record)[0]} and trial {trial_of(record)[1]}"
 
 
+def settings_of(line: str) -> dict[str, Any]:
+    """What a run of the words records, as JSON gives it back; ValueError where they mean nothing."""
+    found: dict[str, Any] = json.loads(json.dumps(build(words().parse_args(shlex.split(line))).settings))
+    return found
+
+
 def seedless(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as JSON gives them back, seed and trial left out."""
-    return {name: value for name, value in json.loads(json.dumps(settings)).items() if name not in ("seed", "trial")}
+    """Settings with seed and trial left out."""
+    return {name: value for name, value in settings.items() if name not in ("seed", "trial")}
 
 
 def frame(found: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
@@ -321,14 +326,15 @@ def render(name: str, found: Sequence[Row], preset: str, changed: bool, style: s
         notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
     below = gaps(found)
     papers = [one for one in columns if any(one.name in row.reported for row in found)]
-    body = laid_out(headings(columns, papers), cells(found, columns, papers, style), style)
+    head, lines = headings(columns, papers), cells(found, columns, papers, style)
     if style == "latex":
-        return "\n".join([*(f"% {note}" for note in notes), body, *(f"% {note}" for note in below)])
+        return "\n".join([*map(comment, notes), *booktabs(head, lines), *map(comment, below)])
+    body = laid_out(head, lines, style)
     return "\n".join([*notes, "", body, *([""] if below else []), *below])
 
 
 def laid_out(head: list[str], lines: Sequence[list[str] | str], style: str) -> str:
-    """A table as text, md or latex: words left, numbers right."""
+    """A table as text or md: words left, numbers right."""
     align = ["left", *["right"] * (len(head) - 1)]
     return tabulate(lines, head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
 
@@ -347,7 +353,7 @@ def cells(
     """Headings' worth of text for every row; a rule, where the style has one, sets the controls apart."""
     lines: list[list[str] | str] = []
     for row in found:
-        if row.control and style == "text" and SEPARATING_LINE not in lines:
+        if row.control and style != "md" and SEPARATING_LINE not in lines:
             lines.append(SEPARATING_LINE)
         paper = [shown(row.reported.get(one.name), one) for one in papers]
         lines.append([row.label, *paper, *(ours(row, column) for column in columns), row.count])
@@ -383,9 +389,18 @@ def scale(preset: str, changed: bool) -> list[str]:
 
 def gaps(found: Sequence[Row]) -> list[str]:
     """The commands that would fill the gaps, and what no command can fill yet."""
-    commands = [f"  harness run {row.words}" for row in found if not row.n and row.missing is None]
-    absent = [f"  {row.label}: {row.missing}" for row in found if row.missing]
+    commands, absent = ([f"  {line}" for line in lines] for lines in (gap_commands(found), unfillable(found)))
     return [
         *(["Gaps, and the commands that fill them:", *commands] if commands else []),
         *(["Gaps that no command fills:", *absent] if absent else []),
     ]
+
+
+def gap_commands(found: Sequence[Row]) -> list[str]:
+    """The command of every row without a run that can have one."""
+    return [f"harness run {row.words}" for row in found if not row.n and row.missing is None]
+
+
+def unfillable(found: Sequence[Row]) -> list[str]:
+    """The rows that no command fills, and why."""
+    return [f"{row.label}: {row.missing}" for row in found if row.missing]

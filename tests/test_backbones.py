@@ -184,7 +184,7 @@ def test_a_given_backbone_is_judged_and_known_by_its_content(
 def test_what_a_given_backbone_excludes(
     more: list[str], says: str, given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "--backbone", str(given), "--device", "cpu", *more, "--results", str(tmp_path / "r")]) == 2
+    assert main(["run", *JUDGE, "--backbone", str(given), *more, "--results", str(tmp_path / "r")]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 

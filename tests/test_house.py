@@ -37,7 +37,16 @@ def test_detectron2_lives_in_benchmarks_and_is_examined_by_doctor() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["list"], ["table", "A1"], ["claims", "A1"], ["run", "--help"], ["run", "--strategy", "x"]]
+    "words",
+    [
+        ["--help"],
+        ["report", "--help"],
+        ["list"],
+        ["table", "A1"],
+        ["claims", "A1"],
+        ["run", "--help"],
+        ["run", "--strategy", "x"],
+    ],
 )
 def test_quick_verbs_do_not_import_torch(words: list[str]) -> None:
     code = f"import sys; sys.argv[1:] = {words}\ntry:\n    import harness.__main__\nexcept SystemExit: pass\n"

@@ -173,8 +173,10 @@ def test_no_package_index_is_written_down(name: str) -> None:
 def test_package_data_exist() -> None:
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
-    named = settings["options.package_data"]["benchmarks.scenes"].split()
-    assert [name for name in named if not (ROOT / "benchmarks/scenes" / name).is_file()] == []
+    data = settings["options.package_data"]
+    named = [ROOT / package.replace(".", "/") / name for package in data for name in data[package].split()]
+    assert len(named) == 4
+    assert [file for file in named if not file.is_file()] == []
 
 
 PYTHON = """#!/bin/sh

@@ -1,0 +1,202 @@
+"""The report holds what tables and claims say, asks nothing of a network, and shows hostile records as text."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import ROOT, claims, records, report, tables
+from harness.cli import main
+from harness.experiment import build, words
+from tests.pictures import photos
+
+DEMO = ROOT / "results" / "demo"
+BAD = '"><img src=x onerror=alert(1)>]]></style></td><script>alert(1)<'
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """The page's elements and text; every element is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open.extend([] if tag in VOID else [tag])
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+def page(results: Path, out: Path, *words: str) -> str:
+    assert main(["report", *words, "--results", str(results), "--out", str(out)]) == 0
+    return out.read_text(encoding="utf-8")
+
+
+def plant(results: Path, line: str, name: str | None = None, **files: Any) -> Path:
+    experiment = build(words().parse_args(line.split()))
+    folder = results / "runs" / (name or experiment.run_id)
+    folder.mkdir(parents=True)
+    content = {"config": experiment.settings, "run": {}, "scores": {"AP": 3.25, "AP50": 9.0, "AP75": 1.0}, **files}
+    for part, one in content.items():
+        if one is not None:
+            (folder / f"{part}.json").write_text(json.dumps(one), encoding="utf-8")
+    return folder
+
+
+def check_is_alone(found: Page) -> None:
+    assert not {"script", "link", "iframe", "object", "base", "form", "a"} & {tag for tag, _ in found.tags}
+    for _, attributes in found.tags:
+        assert not [name for name in attributes if name.startswith("on") or name in ("href", "srcset", "style")]
+        assert str(attributes.get("src", "data:")).startswith("data:")
+    policy = [facts["content"] for tag, facts in found.tags if "http-equiv" in facts]
+    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("report") / "demo.html"
+    return page(DEMO, out, "--figures", str(ROOT / "results" / "plots"))
+
+
+def test_the_demo_s_page_holds_its_numbers_and_verdicts(demo: str) -> None:
+    found = Page(demo)
+    check_is_alone(found)
+    assert "url(" not in demo
+    assert len(demo) < 1_500_000
+    assert "NOT comparable with the paper's numbers" in found.text
+    assert "33 counted of 33 recorded" in found.text
+    rows = tables.rows("A1", (), records.read_all(DEMO)[0])
+    known = claims.evidence("A1", "AP", rows, "demo", False)
+    for name, judged in claims.findings(known).verdicts.items():
+        assert f"{name} {judged[1]} ours: {claims.behind_it(judged[0])}" in found.text
+    for row in rows:
+        assert tables.ours(row, tables.SCORES[1]) in found.text
+        assert all(run.id in found.text for run in row.runs)
+    assert len([tag for tag, _ in found.tags if tag == "img"]) == 5
+    assert all(facts["alt"] for tag, facts in found.tags if tag == "img")
+    assert all(facts["scope"] in ("row", "col") for tag, facts in found.tags if tag == "th")
+
+
+def test_the_same_records_give_the_same_bytes_and_name_no_machine(tmp_path: Path) -> None:
+    plant(tmp_path, "--strategy location")
+    plant(tmp_path, "--strategy simsiam", scores=None, run={"status": "FAILED"})
+    plant(tmp_path, "--strategy random", config=None)
+    one, two = (page(tmp_path, tmp_path / name, "A1") for name in ("one.html", "two.html"))
+    assert one == two
+    assert str(tmp_path) not in one
+    assert "it is FAILED, not finished" in Page(one).text
+    assert "config.json: not a readable record" in Page(one).text
+
+
+def test_hostile_records_come_out_as_text(tmp_path: Path) -> None:
+    facts = {name: {BAD: BAD} for name in ("versions", "seconds")}
+    told = {
+        "remarks": [BAD],
+        "doubts": [BAD + "\u202e"],
+        "code": {"commit": BAD, "dirty": True},
+        "machine": {"device": BAD},
+    }
+    plant(
+        tmp_path,
+        "--strategy location",
+        f"a{BAD.replace('/', '')}",
+        scores={"AP": 1.0, BAD: 2.0},
+        provenance={**facts, **told},
+    )
+    plant(tmp_path, "--strategy simsiam", scores=None, run={"status": BAD}, config={"seed": 0, BAD: BAD})
+    plant(tmp_path, "--strategy random", "b\u202e<script>", scores={"AP": BAD})
+    plant(tmp_path, "--strategy random", "c", config={"seed": BAD, "strategy": "\ud800"})
+    plant(tmp_path, "--strategy random", "d", provenance={"data": BAD})
+    (plant(tmp_path, "--strategy shuffled") / "curve.jsonl").write_text(f"[{json.dumps(BAD)}]\n", encoding="utf-8")
+    text = page(tmp_path, tmp_path / "x.html", "A1", "gauges")
+    found = Page(text)
+    check_is_alone(found)
+    assert "\u202e" not in text
+    assert f"doubts: {BAD}\\u202e" in found.text
+    assert f"it is {BAD}" in found.text or f"{BAD}={BAD}" in found.text
+    assert "b\\u202e<script>: not a readable record (a score, gauge or step is no finite number)" in found.text
+    assert "c: not a readable record (its seed or trial is no whole number)" in found.text
+    assert found.text.count("not a readable record") == 4
+    assert "1 counted of 2 recorded" in found.text
+    assert [tag for tag, _ in found.tags].count("img") == 2
+
+
+def test_an_empty_folder_s_page_is_the_to_do_list(tmp_path: Path) -> None:
+    found = Page(page(tmp_path / "nowhere", tmp_path / "x.html"))
+    assert "harness run --strategy location " in found.text
+    assert "harness figure matches draws it" in found.text
+    assert "0 counted of 0 recorded" in found.text
+    assert found.text.count("not run") >= len(tables.TABLES["A1"].claims)
+    assert not [tag for tag, _ in found.tags if tag == "img"]
+
+
+def test_one_seed_says_what_it_cannot(tmp_path: Path) -> None:
+    for name in ("simsiam", "location"):
+        plant(tmp_path, f"--strategy {name}")
+    assert "n = 1: a difference, but no spread, interval or p" in Page(page(tmp_path, tmp_path / "x.html", "A1")).text
+
+
+def test_words_for_the_whole_table_choose_the_runs_and_are_named(tmp_path: Path) -> None:
+    plant(tmp_path, "--strategy location --set epochs=3")
+    found = Page(page(tmp_path, tmp_path / "x.html", "A1", "--set", "epochs=3"))
+    assert "changed settings: NOT comparable" in found.text
+    assert "harness report --set epochs=3 A1" in found.text
+    assert "1 counted of 1 recorded" in found.text
+    assert "recipe.epochs3" in found.text
+
+
+def test_a_coco_table_is_shown_where_a_run_fills_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    table = tables.Table("ours", {"location": "--strategy location"})
+    monkeypatch.setitem(tables.TABLES, "coco", table)
+    assert report.read([], [], "demo", False, tmp_path).names == report.ALWAYS
+    plant(tmp_path, "--strategy location")
+    assert report.read([], [], "demo", False, tmp_path).names == ("A1", "A2", "coco", "gauges")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["A9", "--out", "x.html"], "no table 'A9'"), (["A1", "--out", "."], "a folder, not a file"),
+     (["A1", "--out", "file/x.html"], "file"), (["A1", "--set", "nothing=1", "--out", "x.html"], "no field 'nothing'")],
+)  # fmt: skip
+def test_what_cannot_be_written_is_refused(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("kept", encoding="utf-8")
+    assert main(["report", *words, "--results", "nowhere"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_out_file_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["report"])
+    assert stopped.value.code == 2
+    assert "--out" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_large_figure_is_made_small(tmp_path: Path) -> None:
+    (file,) = photos(tmp_path, 1, (2400, 1200))
+    uri = report.picture(file, "command", "told").uri
+    assert uri is not None
+    assert uri.startswith("data:image/jpeg;base64,")
+    assert len(uri) < file.stat().st_size
