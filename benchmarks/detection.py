@@ -21,8 +21,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from benchmarks import resume
 from benchmarks.convert import BLOCKS, convert_file, load_into
-from benchmarks.resume import CHECKPOINT_EVERY, Checkpoint, stop_signals, trim, write
+from benchmarks.resume import Checkpoint, stop_signals, trim, write
 from benchmarks.voc import Record, Voc
 
 if TYPE_CHECKING:
@@ -381,7 +382,7 @@ def _hooks(
         ended, stop = trainer.iter == last - 1, stopped()
         if (trainer.iter + 1) % max(1, last // 100) == 0 or ended:
             write_point(trainer.storage, metrics)
-        if ended or stop or time.monotonic() - tuning.saved > CHECKPOINT_EVERY:
+        if ended or stop or time.monotonic() - tuning.saved > resume.CHECKPOINT_EVERY:
             tuning.save()
         if stop:
             raise stop

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from benchmarks.resume import CHECKPOINT_EVERY, Checkpoint, leave_signals, stop_signals, trim
+from benchmarks import resume
+from benchmarks.resume import Checkpoint, leave_signals, stop_signals, trim
 from harness import board, files
 from harness.gauges import gauges
 from harness.observers import Guest
@@ -128,7 +129,7 @@ def train(
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
             stop = stopped()
-            if stop or time.monotonic() - saved > CHECKPOINT_EVERY:
+            if stop or time.monotonic() - saved > resume.CHECKPOINT_EVERY:
                 curve.flush()
                 os.fsync(curve.fileno())
                 checkpoint.save(training.state)

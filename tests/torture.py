@@ -17,14 +17,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from detectron2.engine import SimpleTrainer
 
-from benchmarks import detection, resume, stream
+import benchmarks.stream  # noqa: F401
+from benchmarks import detection, resume
 from harness import cli, observers, plugins, pretrain, records
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location
@@ -42,7 +43,17 @@ EVENTS: dict[str, tuple[Any, str]] = {
     "iteration": (SimpleTrainer, "run_step"),
     "saving": (resume.Checkpoint, "save"),
 }  # calls before which a run can be killed; a "write" is killed half way, and at a "time" it is killed from outside
-TIMES = {"time", "data_time", "rank_data_time", "seconds", "peak_memory_mib", "start_time", "stop_time", "heartbeat"}
+TIMES = {
+    "time",
+    "data_time",
+    "rank_data_time",
+    "seconds",
+    "peak_memory_mib",
+    "start_time",
+    "stop_time",
+    "heartbeat",
+    "code",
+}
 MOST = 5  # kills of one run
 LONGEST = 120.0  # seconds of one try
 
@@ -109,8 +120,8 @@ def wait(child: int, seconds: float) -> int | None:
 def run(words: list[str], every: float, fault: Fault | None, counts: Path | None) -> int:
     """In the child: the command, killed at its fault; its events are counted into a file."""
     quiet = os.open(os.devnull, os.O_RDWR)
-    for stream_ in (0, 1, 2):
-        os.dup2(quiet, stream_)
+    for number in (0, 1, 2):
+        os.dup2(quiet, number)
     seen: Counter[str] = Counter()
 
     def event(kind: str, last: Callable[[], object] = lambda: None) -> None:
@@ -120,7 +131,7 @@ def run(words: list[str], every: float, fault: Fault | None, counts: Path | None
             os.killpg(0, signal.SIGKILL)
 
     plant(event)
-    pretrain.CHECKPOINT_EVERY = detection.CHECKPOINT_EVERY = every
+    resume.CHECKPOINT_EVERY = every
     code = cli.main(words)
     if counts:
         counts.write_text(json.dumps(seen))
@@ -296,7 +307,7 @@ def soak(steps: int, folder: Path) -> list[Reading]:
             found.append(reading(training.step))
         return update(*arguments)
 
-    pretrain.update = watched
+    setattr(pretrain, "update", watched)  # noqa: B010
     pretrain.pretrain(Location(), recipe, images, folder, 0, pretrain.Machine("cpu", 1))
     return found
 
@@ -305,12 +316,6 @@ def flat(readings: list[Reading]) -> bool:
     """Whether memory and open files stay, from a fifth of the way on: allocators settle first."""
     first, last = readings[len(readings) // 5], readings[-1]
     return last.memory < 1.05 * first.memory and last.files <= first.files
-
-
-def report(lines: Iterator[str]) -> None:
-    """Print lines."""
-    for line in lines:
-        print(line)
 
 
 def main() -> int:
@@ -325,7 +330,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="torture-") as name:
         if given.soak:
             readings = soak(given.soak, Path(name))
-            report(f"step {one.step:>6}: {one.memory:8.1f} MiB, {one.files} open files" for one in readings)
+            for one in readings:
+                print(f"step {one.step:>6}: {one.memory:8.1f} MiB, {one.files} open files")
             print(f"{'flat' if flat(readings) else 'NOT flat'}, {time.monotonic() - start:.0f} s")
             return int(not flat(readings))
         cli.CACHE = Path(name) / "cache"
@@ -333,11 +339,10 @@ def main() -> int:
     print(f"\n{tally.kills.total()} kills ({', '.join(f'{n} {kind}' for kind, n in sorted(tally.kills.items()))})")
     print(", ".join(f"{n} in the {phase}" for phase, n in sorted(tally.phases.items())))
     print(f"{tally.runs['finished']} runs finished, {tally.runs['different']} different, {len(tally.faults)} faults")
-    report(iter(tally.faults))
-    print(f"{time.monotonic() - start:.0f} s")
+    print(*tally.faults, f"{time.monotonic() - start:.0f} s", sep="\n")
     return int(bool(tally.faults))
 
 
 if __name__ == "__main__":
-    assert stream and observers.import_sacred()  # what every try needs, imported once
+    observers.import_sacred()  # which every try needs, as it needs all that is imported above
     sys.exit(main())
