@@ -23,7 +23,7 @@ test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 torture: setup  ## kill tiny runs KILLS times (200), let them go on and compare them with ones left alone
 	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.torture $(KILLS)

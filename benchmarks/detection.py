@@ -265,7 +265,9 @@ def register_head() -> str:
 
 def _fine_tune(cfg: Any, folder: Path, key: str, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
     from detectron2.utils.env import seed_all_rng
+    from PIL import EpsImagePlugin
 
+    EpsImagePlugin.gs_binary = False  # else Pillow has Ghostscript run any image of detectron2's that is PostScript
     seed_all_rng(cfg.SEED)
     model = build(cfg)
     _train(cfg, model, folder, key)

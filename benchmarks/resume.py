@@ -51,9 +51,15 @@ def write(path: Path, fill: Callable[[BinaryIO], object], older: Path | None = N
 
 
 def trim(curve: Path, name: str, end: int) -> None:
-    """Drop the points whose number is not below the end: a run that was killed wrote them after its checkpoint."""
+    """Drop the points whose number is not below the end: a run that was killed wrote them after its checkpoint.
+
+    ValueError names a curve that is none.
+    """
     lines = curve.read_text(encoding="utf-8").splitlines(keepends=True) if curve.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)[name] < end]
+    try:
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)[name] < end]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{curve}: not a readable curve ({error})") from error
     write(curve, lambda out: out.write("".join(kept).encode()))
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import resume
 from harness import ROOT, board, observers, plugins, records
-from harness.experiment import base_words, build, extra_words, finished, run, seed_words, words
+from harness.experiment import Experiment, base_words, build, extra_words, finished, run, seed_words, words
 from harness.export import KINDS, export
 from harness.presets import PRESETS
+from harness.records import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,11 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def one_line(error: Exception) -> str:
     """An error's message on one line; of a system error the file and what is wrong with it."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return visible(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     text = str(error).strip()
     if "\nOriginal Traceback" in text:  # of a loader's process: its own words are the last line, behind their kind
         text = text.splitlines()[-1].partition(": ")[2]
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))
+
+
+def say(text: str) -> None:
+    """Print lines that a record of others' may have words in."""
+    print("\n".join(map(visible, text.split("\n"))))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,6 +115,10 @@ def parser() -> argparse.ArgumentParser:
                 results_words())  # fmt: skip
     made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
+    made = verb("submit", submit_verb, "hand a run, or every gap of tables, to Slurm, requeued when it is preempted",
+                "submit A1 A2 --partition gpu --hours 24", words(), machine_words(), watching_words(),
+                results_words())  # fmt: skip
+    submit_words(made)
     verb("list", list_verb, "list all that can be chosen by name", "list")
     made = verb(
         "show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words()
@@ -135,6 +146,27 @@ def parser() -> argparse.ArgumentParser:
     verb("doctor", doctor_verb, "say what is installed, what works and how to mend what does not", "doctor")
     verb("speed", speed_verb, "time a pre-training step against the naked backbone", "speed", machine_words())
     return top
+
+
+def submit_words(made: argparse.ArgumentParser) -> None:
+    """What a job asks of Slurm, and what is asked of those submitted before."""
+    made.add_argument("names", metavar="TABLE", nargs="*", help="every gap of A1, A2, …; without one, a run's words")
+    add = made.add_argument_group("the queue").add_argument
+    add("--slurm", action="store_true", help="hand it to Slurm: the one queue there is, so it may be left out")
+    add("--partition", metavar="NAME", help="where the jobs wait (the cluster's default)")
+    add("--gpus", metavar="N", type=int, help="of a job (1, with --device cpu 0)")
+    add(
+        "--hours",
+        metavar="H",
+        type=float,
+        default=24.0,
+        help="of a job, which goes on in another if it needs more (24)",
+    )
+    add("--array", metavar="N", type=int, default=8, help="jobs at once, at most (8)")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="only say what would be submitted")
+    what.add_argument("--status", action="store_true", help="say how the submitted jobs stand")
+    what.add_argument("--cancel", metavar="JOB", nargs="*", help="cancel these jobs, or all that wait or run")
 
 
 def figure_words(made: argparse.ArgumentParser) -> None:
@@ -218,16 +250,16 @@ def table_verb(given: argparse.Namespace) -> None:
 
     known = recorded(given)
     found = tables.rows(given.name, extra_words(given), known)
-    print(tables.render(given.name, found, given.preset, changed(given), given.format))
+    say(tables.render(given.name, found, given.preset, changed(given), given.format))
     if given.why:
-        print("\n".join(["", *tables.left_out(found, known)]))
+        say("\n".join(["", *tables.left_out(found, known)]))
 
 
 def claims_verb(given: argparse.Namespace) -> None:
     """Print what the evidence can decide."""
     from harness import claims
 
-    print(claims.report(evidence(given), given.baseline, given.format))
+    say(claims.report(evidence(given), given.baseline, given.format))
 
 
 def plan_verb(given: argparse.Namespace) -> None:
@@ -243,7 +275,7 @@ def plan_verb(given: argparse.Namespace) -> None:
         experiment = build(words().parse_args(["--strategy", "location", *extra_words(given)]))
         unit = "CPU-hours" if there.device == "cpu" else "GPU-hours"
         cost = claims.Cost(hours(experiment, there), unit, "estimated from small steps here, good to a factor of two")
-    print(claims.plan(known, given.power, cost))
+    say(claims.plan(known, given.power, cost))
 
 
 def evidence(given: argparse.Namespace) -> Evidence:
@@ -272,7 +304,7 @@ def recorded(given: argparse.Namespace) -> list[records.Record]:
     tables.named(given.name)
     found, broken = records.read_all(given.results)
     for line in broken:
-        print(f"harness: left out: {line}", file=sys.stderr)
+        print(f"harness: left out: {visible(line)}", file=sys.stderr)
     return found
 
 
@@ -331,6 +363,52 @@ def reproduce_verb(given: argparse.Namespace) -> None:
     reproduce(experiments, watched(given), given.results, CACHE)
 
 
+def submit_verb(given: argparse.Namespace) -> None:
+    """Submit what has not been run, or say how what was submitted stands, or cancel it."""
+    from harness import submit
+
+    if given.status:
+        print("\n".join(submit.status(given.results)))
+    elif given.cancel is not None:
+        print("\n".join(submit.cancel(given.cancel, given.results)))
+    else:
+        gpus = int(given.device != "cpu") if given.gpus is None else given.gpus
+        asked = submit.Slurm(given.partition, gpus, given.workers, given.hours, given.array)
+        missing = submit.gaps(asked_for(given), given.results)
+        print(f"jobs to submit: {len(missing)}, at most {given.array} at once, each of {asked}", flush=True)
+        for line in missing:
+            print(f"  harness run {line}", flush=True)
+        if missing and not given.dry_run:
+            for job in submit.submit(missing, passed_on(given), asked, given.results):
+                print(f"job {job.job}  {' '.join(job.runs)}")
+
+
+def asked_for(given: argparse.Namespace) -> dict[str, list[Experiment]]:
+    """Words of `harness run` → its trials: of the named tables' rows, or of the one run that the words describe."""
+    from harness.reproduce import plan
+
+    one = pairs({"--strategy": given.strategy, "--backbone": given.backbone})
+    if given.names and one:
+        raise ValueError(f"{' '.join([*given.names, *one])}: tables, or the words of one run, were expected, not both")
+    if given.names:
+        return plan(given.names, extra_words(given), given.seed, given.trials)
+    seeds = pairs({"--seed": given.seed, "--trials": given.trials})
+    return {shlex.join([*one, *extra_words(given), *seeds]): build(given).trials(given.trials)}
+
+
+def passed_on(given: argparse.Namespace) -> list[str]:
+    """The words of a job's command that its settings do not hold."""
+    results = None if given.results == ROOT / "results" else given.results
+    watching = [word for one in given.observer for word in ("--observer", one)]
+    watching += ["--tensorboard"] if given.tensorboard else []
+    return [*pairs({"--workers": given.workers, "--device": given.device, "--results": results}), *watching]
+
+
+def pairs(values: Mapping[str, object]) -> list[str]:
+    """Options and their values as words, without those that have none."""
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
+
+
 def list_verb(given: argparse.Namespace) -> None:
     """Print every kind of thing that has a name, one line each."""
     from harness.tables import TABLES
@@ -355,12 +433,12 @@ def show_verb(given: argparse.Namespace) -> None:
         "gauges": record.gauges(),
         "scores": record.scores,
     }
-    print(f"run {record.id}: {record.status}\n{shown(record.folder)}")
+    say(f"run {record.id}: {record.status}\n{shown(record.folder)}")
     for name, content in parts.items():
-        print(f"\n{name}:\n{json.dumps(content, indent=2, ensure_ascii=False)}")
+        say(f"\n{name}:\n{json.dumps(content, indent=2, ensure_ascii=False)}")
     print("\nfiles:")
     for file in sorted(record.folder.iterdir()):
-        print(f"  {file.stat().st_size:>11,} {file.name}")
+        say(f"  {file.stat().st_size:>11,} {file.name}")
 
 
 def compare_verb(given: argparse.Namespace) -> None:
@@ -368,13 +446,13 @@ def compare_verb(given: argparse.Namespace) -> None:
     from harness.compare import compare
 
     one, other = (records.find(given.results, name) for name in given.runs)
-    print(compare(one, other))
+    say(compare(one, other))
 
 
 def export_verb(given: argparse.Namespace) -> None:
     """Write a run's backbone; name the file and print the Python that loads it."""
     file, lines = export(records.find(given.results, given.run), given.to, given.out)
-    print(f"backbone: {shown(file)}\n\n{lines}")
+    say(f"backbone: {shown(file)}\n\n{lines}")
 
 
 def data_verb(given: argparse.Namespace) -> None:

@@ -111,8 +111,8 @@ def extra_words(given: argparse.Namespace) -> list[str]:
 
 def build(given: argparse.Namespace) -> Experiment:
     """The experiment of parsed words; a ValueError says which word stands for nothing and what there is."""
-    if given.seed < 0:
-        raise ValueError(f"--seed {given.seed}: must be at least 0")
+    if not 0 <= given.seed < 2**32:  # numpy's, which the fine-tuning uses, ends there
+        raise ValueError(f"--seed {given.seed}: must be at least 0 and below 2**32")
     if given.preset not in PRESETS:
         raise plugins.unknown("preset", given.preset, PRESETS)
     preset = PRESETS[given.preset]
@@ -164,6 +164,7 @@ def rebuild(settings: dict[str, Any]) -> Pretraining:
         raise ValueError("the run's backbone was given as a file, so nothing is known of a pre-training")
     try:
         judged = dict(settings["benchmark"])
+        refuse_code(settings["strategy"], judged["name"])
         scenes = embedded_as(settings["data"], restore(plugins.benchmark(judged.pop("name"))(), judged))
         return Pretraining(
             name=settings["strategy"],
@@ -174,6 +175,13 @@ def rebuild(settings: dict[str, Any]) -> Pretraining:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the record's settings are not a run's ({type(error).__name__}: {error})") from error
+
+
+def refuse_code(*names: str) -> None:
+    """ValueError for a module outside of the checkout: that a record names one is no reason to run it."""
+    for name in names:
+        if plugins.dotted(name) and name not in sys.modules:
+            raise ValueError(f"the run is of {name}, which is code of its own: no record can have it imported")
 
 
 def embedded_as(data: str, benchmark: Any) -> Scenes | None:
@@ -221,6 +229,7 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
     origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
+    records.refuse_links(folder)
     with files.lock(folder / ".lock", f"run {folder.name} is being made by another process"):
         return make(experiment, judged, origin, machine, folder)
 
@@ -283,7 +292,7 @@ def finished(experiment: Experiment, results: Path) -> records.Record | None:
 def account(folder: Path, facts: dict[str, Any]) -> Iterator[dict[str, float]]:
     """Write folder/provenance.json before and after the work; the yielded seconds go on from an earlier try's."""
     file = folder / "provenance.json"
-    earlier = records.read_json(file) if file.exists() else {}
+    earlier = records.read_provenance(folder)
     seconds: dict[str, float] = earlier.get("seconds", {})
     facts["backbone"] = earlier.get("backbone", {}) | facts["backbone"]
     try:

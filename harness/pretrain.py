@@ -23,7 +23,7 @@ from harness.gauges import gauges
 from harness.observers import Guest
 from methods.correspondence import Strategy
 from methods.pixsim import Loss, PixSim
-from methods.recipe import Recipe
+from methods.recipe import Recipe, require
 from methods.views import BrokenImage, Order, TwoViews, View, normalise
 
 CHECKPOINT = "checkpoint.pth"
@@ -63,10 +63,15 @@ class Training:
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
 
     def take(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Go on from a state; any error where it does not fit. The optimizer's settings stay the recipe's."""
+        settings = self.optimizer.state_dict()["param_groups"]
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": settings})
         self.step = state["step"]
+        require("step", self.step, type(self.step) is int and self.step >= 0, "a whole number")
+        for weight, kept in self.optimizer.state.items():
+            momentum = kept.get("momentum_buffer")
+            require("momentum", kept, momentum is None or momentum.shape == weight.shape, "of its weight's shape")
 
 
 def pretrain(

@@ -255,7 +255,7 @@ def plot(rows: Sequence[Row], scores: Sequence[Column]) -> str:
     with rc_context(plots.STYLE):
         figure = plots.dots(rows, scores) if scores else plots.gauge_curves(rows)
         figure.savefig(drawn, format="png", dpi=220, metadata={"Software": None})
-    with Image.open(drawn) as found:
+    with Image.open(drawn, formats=["PNG"]) as found:
         found.convert("RGB").quantize(PALETTE).save(out, "PNG", optimize=True)
     return data_uri("image/png", out.getvalue())
 
@@ -267,7 +267,7 @@ def picture(file: Path, command: str, told: str) -> Picture:
     if not file.is_file():
         return Picture(told, command, None)
     out = BytesIO()
-    with Image.open(file) as found:
+    with Image.open(file, formats=["PNG", "JPEG"]) as found:
         found.thumbnail((WIDTH, 4 * WIDTH))
         found.convert("RGB").save(out, "JPEG", quality=80, optimize=True)
     return Picture(told, command, data_uri("image/jpeg", out.getvalue()))

@@ -20,7 +20,7 @@ from harness.experiment import build, words
 from harness.latex import booktabs, comment
 from harness.plugins import unknown
 from harness.presets import PRESETS
-from harness.records import Record
+from harness.records import Record, visible
 
 if TYPE_CHECKING:
     import pandas
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 layout.MIN_PADDING = 0  # 80 columns hold the table only without it
 
 SPREAD = "mean ± standard deviation over n seeds"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how one begins
 STYLES = {"text": "simple", "md": "pipe"}
 
 
@@ -228,7 +229,8 @@ def row(
         wanted = seedless(settings_of(full))
     except ValueError as error:
         return Row(label, control, full, reported.get(label, {}), (), missing=str(error).split(": ")[0])
-    matching = [record for record in records if record.scores and seedless(record.settings) == wanted]
+    known = [record for record in records if record.scores and "seed" in record.settings]
+    matching = [record for record in known if seedless(record.settings) == wanted]
     found = {trial_of(record): record for record in reversed(matching)}  # of a copied record the first by name
     runs = tuple(record for record in matching if found[trial_of(record)] is record)
     return Row(label, control, full, reported.get(label, {}), runs, missing=None)
@@ -318,7 +320,7 @@ def render(name: str, found: Sequence[Row], preset: str, changed: bool, style: s
     table = named(name)
     columns = table.columns
     if style == "csv":
-        return frame(found, columns).to_csv(index=False).rstrip()
+        return frame(found, columns).rename(columns=as_text).map(as_text).to_csv(index=False).rstrip()
     if style == "json":
         return json.dumps([line(row, columns) for row in found], indent=2, ensure_ascii=False)
     notes = [f"Table {name}: {table.summary}", *scale(preset, changed), SPREAD, *table.notes]
@@ -331,6 +333,13 @@ def render(name: str, found: Sequence[Row], preset: str, changed: bool, style: s
         return "\n".join([*map(comment, notes), *booktabs(head, lines), *map(comment, below)])
     body = laid_out(head, lines, style)
     return "\n".join([*notes, "", body, *([""] if below else []), *below])
+
+
+def as_text(cell: Any) -> Any:
+    """A cell of CSV; words that a spreadsheet would compute as a formula begin with an apostrophe, numbers stay."""
+    if not isinstance(cell, str):
+        return cell
+    return f"'{visible(cell)}" if cell.startswith(FORMULA) else visible(cell)
 
 
 def laid_out(head: list[str], lines: Sequence[list[str] | str], style: str) -> str:

@@ -75,7 +75,7 @@ def test_the_commands_run(command: str, mine: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_table_is_filled_by_its_own_commands(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reproduce, table = (shlex.split(one)[1:] for one in COMMANDS if "mine.widths" in one)
+    reproduce, table, plot = (shlex.split(one)[1:] for one in COMMANDS if "mine.widths" in one)
     assert main([*reproduce, *TINY, *HERE, "--results", "results"]) == 0
     capsys.readouterr()
     assert main([*table, *TINY, "--results", "results", "--format", "json"]) == 0
@@ -89,6 +89,8 @@ def test_the_table_is_filled_by_its_own_commands(mine: Path, capsys: pytest.Capt
     text = capsys.readouterr().out
     assert len(text.splitlines()[0]) <= 80
     assert "accuracy, %" in text
+    assert main([*plot, *TINY, "--results", "results"]) == 0
+    assert (mine / "results" / "plots" / "mine.widths.png").stat().st_size > 0
 
 
 def test_corners_link_the_same_places(mine: Path) -> None:
