@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.convert import BLOCKS, convert_file, load_into
 from benchmarks.voc import Record, Voc
@@ -42,6 +42,8 @@ class DetectionError(ValueError):
 @dataclass(frozen=True)
 class Detector:
     """A Faster R-CNN and its fine-tuning; by default a slim R18-FPN for small images on a laptop's CPU."""
+
+    joins: ClassVar[bool] = True
 
     depth: int = 18  # of the ResNet; the backbone file must have the same
     family: str = "fpn"  # fpn, or c4: the last stage is the head
@@ -86,18 +88,23 @@ class Detector:
 
         `folder` keeps the curve, the log and the resolved settings. Everything random follows `seed`: on the
         CPU the same curve and scores come again, bit for bit. Raises ConvertError for a backbone that does
-        not fit and DetectionError for a loss that is not finite.
+        not fit and DetectionError for a loss that is not finite. With other ranks beside this one, each learns from
+        its part of the batch and the scores are the first one's; the others get none.
         """
+        from detectron2.utils import comm
+
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="harness-detection-") as name, log_to(folder / LOG):
             scratch = Path(name)
             weights = scratch / "backbone.pth"
             convert_file(backbone, weights, depth=self.depth)
-            cfg = config(self, data.classes, seed, device)
+            cfg = config(self, data.classes, seed, device, comm.get_world_size())
+            _join_norms(cfg, comm.get_world_size())
             (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
             with self.registered(data, scratch) as (train, test):
                 cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.MODEL.WEIGHTS = (train,), (test,), str(weights)
-                return self.scores(_fine_tune(cfg, folder / METRICS, self.evaluator))
+                found = _fine_tune(cfg, folder / METRICS, self.evaluator)
+                return self.scores(found) if comm.is_main_process() else {}
 
     # what another protocol does in another way
 
@@ -140,6 +147,14 @@ def config(detector: Detector, classes: Sequence[str], seed: int, device: str = 
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(classes)
     _solver(cfg, detector)
     return detector.resolve(cfg)
+
+
+def _join_norms(cfg: Any, processes: int) -> None:
+    """Lets every norm of several processes see the joined batch, as one process does."""
+    joined = "naiveSyncBN_N" if cfg.MODEL.DEVICE == "cpu" else "SyncBN"  # torch's SyncBatchNorm knows GPUs alone
+    for part in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD):
+        if processes > 1 and part.NORM in ("BN", "SyncBN"):
+            part.NORM = joined
 
 
 def _image(cfg: Any, detector: Detector) -> None:
@@ -252,9 +267,10 @@ def register_head() -> str:
 
 
 def _fine_tune(cfg: Any, metrics: Path, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
+    from detectron2.utils import comm
     from detectron2.utils.env import seed_all_rng
 
-    seed_all_rng(cfg.SEED)
+    seed_all_rng(cfg.SEED + comm.get_rank())  # each rank draws its own crops; the first one's weights are shared
     model = build(cfg)
     _train(cfg, model, metrics)
     return _test(cfg, model, evaluator)
@@ -275,12 +291,15 @@ def _train(cfg: Any, model: nn.Module, metrics: Path) -> None:
     from detectron2.data import build_detection_train_loader
     from detectron2.engine import SimpleTrainer
     from detectron2.solver import build_optimizer
+    from detectron2.utils import comm
+    from torch.nn.parallel import DistributedDataParallel
     from tqdm import tqdm
 
     metrics.unlink(missing_ok=True)  # detectron2 appends, and a run that was cut off may have left its own
-    trainer = SimpleTrainer(model, build_detection_train_loader(cfg), build_optimizer(cfg, model))
-    with tqdm(total=cfg.SOLVER.MAX_ITER, desc="fine-tune", unit="it", disable=None) as bar:
-        trainer.register_hooks(_hooks(cfg, trainer, metrics, bar))
+    called = DistributedDataParallel(model) if comm.get_world_size() > 1 else model
+    trainer = SimpleTrainer(called, build_detection_train_loader(cfg), build_optimizer(cfg, model))
+    with tqdm(total=cfg.SOLVER.MAX_ITER, desc="fine-tune", unit="it", disable=_silent()) as bar:
+        trainer.register_hooks(_hooks(cfg, model, trainer, metrics, bar))
         try:
             trainer.train(0, cfg.SOLVER.MAX_ITER)
         except FloatingPointError:
@@ -288,10 +307,18 @@ def _train(cfg: Any, model: nn.Module, metrics: Path) -> None:
             raise DetectionError(f"the fine-tuning's loss is not finite at {at}: lower it") from None
 
 
-def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
+def _silent() -> bool | None:
+    """What tqdm disables: None, a bar that no terminal shows, and every bar of a rank beside the first."""
+    from detectron2.utils import comm
+
+    return None if comm.is_main_process() else True
+
+
+def _hooks(cfg: Any, model: nn.Module, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
     from detectron2.data import build_detection_train_loader
     from detectron2.engine import hooks
     from detectron2.solver import build_lr_scheduler
+    from detectron2.utils import comm
     from detectron2.utils.events import JSONWriter
 
     def show(trainer: Any) -> None:
@@ -301,13 +328,14 @@ def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
     found = [
         hooks.IterationTimer(),
         hooks.LRScheduler(trainer.optimizer, build_lr_scheduler(cfg, trainer.optimizer)),
-        hooks.CallbackHook(after_step=show),
     ]
     if cfg.TEST.PRECISE_BN.ENABLED:
         loader = build_detection_train_loader(cfg)
-        found.append(hooks.PreciseBN(0, trainer.model, loader, cfg.TEST.PRECISE_BN.NUM_ITER))
+        found.append(hooks.PreciseBN(0, model, loader, cfg.TEST.PRECISE_BN.NUM_ITER))
+    if not comm.is_main_process():  # the losses come together in the first process
+        return found
     writer = hooks.PeriodicWriter([JSONWriter(str(metrics))], period=max(1, cfg.SOLVER.MAX_ITER // 100))
-    return [*found, writer]
+    return [*found, hooks.CallbackHook(after_step=show), writer]
 
 
 def _test(cfg: Any, model: nn.Module, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
@@ -315,7 +343,7 @@ def _test(cfg: Any, model: nn.Module, evaluator: Callable[[str], Any]) -> dict[s
     from tqdm import tqdm
 
     name = cfg.DATASETS.TEST[0]
-    with tqdm(evaluation_loader(cfg, name), desc="test", disable=None) as loader:
+    with tqdm(evaluation_loader(cfg, name), desc="test", disable=_silent()) as loader:
         found: dict[str, dict[str, float]] = inference_on_dataset(model, loader, evaluator(name))
     return found
 

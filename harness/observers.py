@@ -30,7 +30,7 @@ def observe(
         return scores
 
     experiment.main(main)
-    experiment.run(options={"--id": folder.name, "--capture": "no", "--loglevel": "ERROR"})
+    experiment.run(options={"--id": folder.name, "--capture": "no", "--loglevel": "CRITICAL"})
     return scores
 
 

@@ -14,11 +14,11 @@ from pickle import UnpicklingError
 from types import FrameType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from harness import board, files
+from harness import board, files, ranks
 from harness.gauges import gauges
 from harness.observers import Guest
 from methods.correspondence import Strategy
@@ -51,6 +51,7 @@ class Training:
     model: PixSim
     optimizer: torch.optim.SGD
     step: int = 0
+    network: nn.Module | None = None  # calls the model, where ranks share the batch
 
     def save(self, file: Path) -> None:
         """Write the checkpoint whole or not at all."""
@@ -104,12 +105,16 @@ def train(
     """The loop: every step from where the training stands to the end of the last epoch."""
     steps = steps_per_epoch(recipe, len(images))
     total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
-    device, saved = torch.device(machine.device), time.monotonic()
+    device, saved, here = torch.device(machine.device), time.monotonic(), ranks.world()
+    training.network = ranks.share(training)
     trim(folder / "curve.jsonl", training.step)
-    batches = load(TwoViews(images, recipe, seed), Order(len(images), recipe, seed, training.step), machine)
-    bar = tqdm(
-        total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None
+    batches = load(
+        TwoViews(images, recipe, seed), Order(len(images), recipe, seed, training.step, here.rank, here.size), machine
     )
+    bar = tqdm(
+        total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img",
+        disable=None if here.leads else True,
+    )  # fmt: skip
     drawn = board.live(folder, machine.tensorboard)
     with bar, drawn as draw, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
         for first, second in named(batches):
@@ -117,16 +122,18 @@ def train(
             loss = update(training, recipe, epoch, (normalise(View(*first), device), normalise(View(*second), device)))
             training.step += 1
             if training.step % every == 0 or training.step == total:
-                point = measure(training, recipe, epoch, loss)
+                point = measure(training, recipe, epoch, ranks.gather(loss))
                 curve.write(json.dumps(point) + "\n")
                 draw(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
-            if stopped() or time.monotonic() - saved > CHECKPOINT_EVERY:
+            stop = ranks.anywhere(stopped())
+            if here.leads and (stop or time.monotonic() - saved > CHECKPOINT_EVERY):
                 curve.flush()
                 training.save(folder / "checkpoint.pth")
                 saved = time.monotonic()
-            if stopped():
+            if stop:
+                ranks.meet()  # the checkpoint is written
                 raise KeyboardInterrupt
 
 
@@ -141,7 +148,7 @@ def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, Vi
     """One step of SGD; PretrainError, before anything is changed, where the loss is not finite."""
     set_rate(training.optimizer, recipe, epoch)
     with torch.autocast(views[0].image.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        loss: Loss = training.model(*views, epoch)
+        loss: Loss = (training.network or training.model)(*views, epoch)
     if not torch.isfinite(loss.value):
         value, lr = loss.value.item(), recipe.lr
         raise PretrainError(f"the loss is {value} at step {training.step} (epoch {epoch}): lower lr (now {lr})")
