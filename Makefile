@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 speed: setup  ## measure a step against the naked backbone, and each strategy against a plain reference
 	@$(BIN)/harness speed
@@ -31,6 +31,7 @@ results: setup  ## write the tables, verdicts and plots of our own demo records 
 	@for table in A1 A2 gauges; do for kind in md csv; do \
 	    $(BIN)/harness table $$table --format $$kind --results results/demo > results/demo/tables/$$table.$$kind; done; \
 	    $(BIN)/harness plot $$table --results results/demo; done
+	@$(BIN)/harness plot A1 --against gauges --results results/demo
 	@for table in A1 A2; do for score in AP AP50; do \
 	    $(BIN)/harness claims $$table --score $$score --format md --results results/demo \
 	        > results/demo/tables/claims-$$table-$$score.md; done; done

@@ -135,7 +135,9 @@ def convert_file(source: Path, target: Path, *, depth: int) -> None:
     import torch
 
     state = _load(source)
-    if not isinstance(state, Mapping) or not all(isinstance(t, torch.Tensor) for t in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(t, torch.Tensor) for name, t in state.items()
+    ):
         raise ConvertError(f"{source}: not a state dict of tensors")
     try:
         converted = convert(state, depth=depth)

@@ -269,7 +269,9 @@ def register_head() -> str:
 def _fine_tune(cfg: Any, metrics: Path, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
     from detectron2.utils import comm
     from detectron2.utils.env import seed_all_rng
+    from PIL import EpsImagePlugin
 
+    EpsImagePlugin.gs_binary = False  # else Pillow has Ghostscript run any image of detectron2's that is PostScript
     seed_all_rng(cfg.SEED + comm.get_rank())  # each rank draws its own crops; the first one's weights are shared
     model = build(cfg)
     _train(cfg, model, metrics)

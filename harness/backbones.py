@@ -129,8 +129,7 @@ def code(strategy: Any) -> str:
 def find(results: Path, key: str) -> Path | None:
     """The folder of a run that has written this backbone."""
     for file in sorted((results / "runs").glob("*/backbone.pth")):
-        facts = file.with_name("provenance.json")
-        if facts.exists() and records.read_json(facts).get("backbone", {}).get("key") == key:
+        if records.read_provenance(file.parent).get("backbone", {}).get("key") == key:
             return file.parent
     return None
 
@@ -145,7 +144,7 @@ def take_over(donor: Path, run: Path) -> None:
 def forget_other(run: Path, key: str) -> bool:
     """Whether an unfinished try at other code or data was there; its parts are removed, so that nothing is mixed."""
     file = run / "provenance.json"
-    if not file.exists() or records.read_json(file).get("backbone", {}).get("key") == key:
+    if not file.exists() or records.read_provenance(run).get("backbone", {}).get("key") == key:
         return False
     for name in (*PARTS, "checkpoint.pth", file.name):
         (run / name).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.detection import METRICS
-from harness.records import read_lines
+from harness.records import read_curve, read_lines
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -34,7 +34,7 @@ def live(folder: Path, wanted: bool) -> Iterator[Callable[[Point], None]]:
         yield lambda point: None
         return
     with opened(folder / PRETRAIN) as writer:
-        for earlier in read_lines(folder / "curve.jsonl"):
+        for earlier in read_curve(folder):
             draw(writer, earlier, earlier["step"])
 
         def show(point: Point) -> None:

@@ -59,8 +59,9 @@ class Evidence:
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """The paper's."""
-        return named(self.table).claims
+        """The paper's, on rows of which it gives this score."""
+        known = {row.label for row in self.rows if self.score.name in row.reported}
+        return tuple(claim for claim in named(self.table).claims if {claim.more, claim.less} <= known)
 
     def gap(self, claim: Claim) -> float:
         """The paper's, in points of the score."""
@@ -245,7 +246,8 @@ class Cost:
 
 def recorded_cost(rows: Sequence[Row]) -> Cost | None:
     """The mean of the rows' recorded runs; None where none tells its time."""
-    facts = [run.provenance for row in rows for run in row.runs if run.provenance]
+    told = [run.provenance for row in rows for run in row.runs]
+    facts = [one for one in told if "seconds" in one and "device" in one.get("machine", {})]
     if not facts:
         return None
     devices = sorted({one["machine"]["device"] for one in facts})

@@ -5,25 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import ROOT, board, observers, plugins, ranks, records
-from harness.experiment import base_words, build, extra_words, finished, follow, run, seed_words, words
+from harness.experiment import Experiment, base_words, build, extra_words, finished, follow, run, seed_words, words
 from harness.export import KINDS, export
 from harness.presets import PRESETS
+from harness.records import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.claims import Evidence
-    from harness.experiment import Experiment
     from harness.pretrain import Machine
-    from harness.tables import Row
+    from harness.tables import Column, Row
 
 CACHE = ROOT / ".cache"  # of the embedded data
 FORMATS = ("text", "md", "latex", "csv", "json")
@@ -58,8 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def one_line(error: Exception) -> str:
     """An error's message on one line; of a system error the file and what is wrong with it."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+        return visible(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return visible(" ".join(str(error).split()))
+
+
+def say(text: str) -> None:
+    """Print lines that a record of others' may have words in."""
+    print("\n".join(map(visible, text.split("\n"))))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,7 +104,10 @@ def parser() -> argparse.ArgumentParser:
     made = verb("plot", plot_verb, "draw a table from the records, as PNG and PDF", "plot A1 --results results/demo",
                 base_words(), results_words())  # fmt: skip
     made.add_argument("name", metavar="TABLE", help="A1, A2, coco, gauges, or a dotted path")
-    made.add_argument("--out", metavar="STEM", type=Path, help="path without ending (RESULTS/plots/TABLE)")
+    made.add_argument("--against", choices=("steps", "gauges"), help="draw a score over these of the pre-training")
+    made.add_argument("--score", metavar="NAME", help="this score alone (all; with --against the table's first)")
+    out = "path without ending (RESULTS/plots/TABLE, or TABLE-steps, TABLE-gauges)"
+    made.add_argument("--out", metavar="STEM", type=Path, help=out)
     made = verb("report", report_verb, "write one HTML page of what the records say: verdicts, tables, plots, runs",
                 "report --results results/demo --out report.html", base_words(), results_words())  # fmt: skip
     made.add_argument("names", metavar="TABLE", nargs="*", help="A1, A2, coco, gauges, or a dotted path (all filled)")
@@ -112,6 +121,10 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
+    made = verb("submit", submit_verb, "hand a run, or every gap of tables, to Slurm, requeued when it is preempted",
+                "submit A1 A2 --partition gpu --hours 24", words(), machine_words(), watching_words(),
+                results_words())  # fmt: skip
+    submit_words(made)
     verb("list", list_verb, "list all that can be chosen by name", "list")
     made = verb(
         "show", show_verb, "show a run: settings, provenance, scores, files", "show location-s0", results_words()
@@ -141,6 +154,27 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def submit_words(made: argparse.ArgumentParser) -> None:
+    """What a job asks of Slurm, and what is asked of those submitted before."""
+    made.add_argument("names", metavar="TABLE", nargs="*", help="every gap of A1, A2, …; without one, a run's words")
+    add = made.add_argument_group("the queue").add_argument
+    add("--slurm", action="store_true", help="hand it to Slurm: the one queue there is, so it may be left out")
+    add("--partition", metavar="NAME", help="where the jobs wait (the cluster's default)")
+    add("--gpus", metavar="N", type=int, help="of a job (1, with --device cpu 0)")
+    add(
+        "--hours",
+        metavar="H",
+        type=float,
+        default=24.0,
+        help="of a job, which goes on in another if it needs more (24)",
+    )
+    add("--array", metavar="N", type=int, default=8, help="jobs at once, at most (8)")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="only say what would be submitted")
+    what.add_argument("--status", action="store_true", help="say how the submitted jobs stand")
+    what.add_argument("--cancel", metavar="JOB", nargs="*", help="cancel these jobs, or all that wait or run")
+
+
 def figure_words(made: argparse.ArgumentParser) -> None:
     """The figures, each with its words."""
     kinds = made.add_subparsers(metavar="FIGURE", required=True)
@@ -150,6 +184,9 @@ def figure_words(made: argparse.ArgumentParser) -> None:
     kind = kinds.add_parser("A1", parents=[shared], help="a run's pseudo categories in two views of its images")
     kind.set_defaults(draw=draw_categories, stem="A1-categories")
     kind.add_argument("--run", metavar="RUN", required=True, help="a run whose weights are here")
+    kind.add_argument(
+        "--code", metavar="MODULE", action="append", default=[], help="the run's strategy or benchmark, if yours"
+    )
     kind.add_argument("--images", metavar="N", type=int, default=6, help="images of the run's (6)")
     kind = kinds.add_parser("matches", parents=[shared], help="what each strategy links in two views of an image")
     kind.set_defaults(draw=draw_matches, stem="matches")
@@ -244,16 +281,16 @@ def table_verb(given: argparse.Namespace) -> None:
 
     known = recorded(given)
     found = tables.rows(given.name, extra_words(given), known)
-    print(tables.render(given.name, found, given.preset, changed(given), given.format))
+    say(tables.render(given.name, found, given.preset, changed(given), given.format))
     if given.why:
-        print("\n".join(["", *tables.left_out(found, known)]))
+        say("\n".join(["", *tables.left_out(found, known)]))
 
 
 def claims_verb(given: argparse.Namespace) -> None:
     """Print what the evidence can decide."""
     from harness import claims
 
-    print(claims.report(evidence(given), given.baseline, given.format))
+    say(claims.report(evidence(given), given.baseline, given.format))
 
 
 def plan_verb(given: argparse.Namespace) -> None:
@@ -269,7 +306,7 @@ def plan_verb(given: argparse.Namespace) -> None:
         experiment = build(words().parse_args(["--strategy", "location", *extra_words(given)]))
         unit = "CPU-hours" if there.device == "cpu" else "GPU-hours"
         cost = claims.Cost(hours(experiment, there), unit, "estimated from small steps here, good to a factor of two")
-    print(claims.plan(known, given.power, cost))
+    say(claims.plan(known, given.power, cost))
 
 
 def evidence(given: argparse.Namespace) -> Evidence:
@@ -298,22 +335,40 @@ def recorded(given: argparse.Namespace) -> list[records.Record]:
     tables.named(given.name)
     found, broken = records.read_all(given.results)
     for line in broken:
-        print(f"harness: left out: {line}", file=sys.stderr)
+        print(f"harness: left out: {visible(line)}", file=sys.stderr)
     return found
 
 
 def plot_verb(given: argparse.Namespace) -> None:
-    """Draw a table's plot; ValueError where no run fills any of its rows."""
-    found = rows(given)
-    if not any(row.n for row in found):
-        raise ValueError(f"no run in {given.results} fills a row of table {given.name}: harness reproduce {given.name}")
+    """Draw a table's plot, or a score of it; ValueError where there is nothing to draw."""
+    from harness import tables
+
+    known = recorded(given)
+    found = tables.rows(given.name, extra_words(given), known)
+    score = score_to_draw(given, found)
     from harness import plots
 
-    note = f"ours: preset {given.preset}" + (
-        "" if given.preset == "paper" else ", not comparable with the paper's numbers"
-    )
-    for path in plots.write(given.name, found, note, given.out or given.results / "plots" / given.name):
+    lengths = plots.lengths(given.name, extra_words(given), known) if given.against == "steps" else [found]
+    if not any(row.n for rows in lengths for row in rows):
+        raise ValueError(f"no run in {given.results} fills a row of table {given.name}: harness reproduce {given.name}")
+    note = f"ours: preset {given.preset}" + (", settings changed" if changed(given) else "")
+    note += "" if given.preset == "paper" and not changed(given) else ", not comparable with the paper's numbers"
+    stem = given.out or given.results / "plots" / "-".join([given.name, *([given.against] if given.against else [])])
+    if given.against and score:
+        drawn = plots.write_against(given.name, given.against, lengths, score, note, stem)
+    else:
+        drawn = plots.write(given.name, found, note, stem, [score] if score else None)
+    for path in drawn:
         print(shown(path))
+
+
+def score_to_draw(given: argparse.Namespace, found: list[Row]) -> Column | None:
+    """The score that the words ask for; None for all that the table has."""
+    from harness import claims
+
+    if given.against is None and given.score is None:
+        return None
+    return claims.evidence(given.name, given.score, found, given.preset, changed(given)).score
 
 
 def report_verb(given: argparse.Namespace) -> None:
@@ -344,21 +399,13 @@ def reproduce_verb(given: argparse.Namespace) -> None:
         return reproduce(experiments, watched(given), given.results, CACHE)
     from harness.jobs import spread
 
-    if spread(experiments, machine_line(given), given.jobs, visible(given), given.processes, given.results):
+    watched(given)  # refuses now what every run would refuse
+    line = [*passed_on(given), "--processes", str(given.processes)]
+    if spread(experiments, line, given.jobs, gpus(given), given.processes, given.results):
         raise SystemExit(1)
 
 
-def machine_line(given: argparse.Namespace) -> list[str]:
-    """The words of each run that say where it computes, who watches and where its record lies."""
-    watched(given)  # refuses now what every run would refuse
-    flags = ["--tensorboard"] if given.tensorboard else []
-    device = ["--device", given.device] if given.device else []
-    observers = [word for one in given.observer for word in ("--observer", one)]
-    numbers = ["--workers", str(given.workers), "--processes", str(given.processes)]
-    return [*numbers, "--results", str(given.results), *device, *observers, *flags]
-
-
-def visible(given: argparse.Namespace) -> list[str]:
+def gpus(given: argparse.Namespace) -> list[str]:
     """The GPUs that runs may share; none where they compute on the CPU, or on one that is named."""
     import torch
 
@@ -366,6 +413,52 @@ def visible(given: argparse.Namespace) -> list[str]:
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+
+
+def submit_verb(given: argparse.Namespace) -> None:
+    """Submit what has not been run, or say how what was submitted stands, or cancel it."""
+    from harness import submit
+
+    if given.status:
+        print("\n".join(submit.status(given.results)))
+    elif given.cancel is not None:
+        print("\n".join(submit.cancel(given.cancel, given.results)))
+    else:
+        gpus = int(given.device != "cpu") if given.gpus is None else given.gpus
+        asked = submit.Slurm(given.partition, gpus, given.workers, given.hours, given.array)
+        missing = submit.gaps(asked_for(given), given.results)
+        print(f"jobs to submit: {len(missing)}, at most {given.array} at once, each of {asked}", flush=True)
+        for line in missing:
+            print(f"  harness run {line}", flush=True)
+        if missing and not given.dry_run:
+            for job in submit.submit(missing, passed_on(given), asked, given.results):
+                print(f"job {job.job}  {' '.join(job.runs)}")
+
+
+def asked_for(given: argparse.Namespace) -> dict[str, list[Experiment]]:
+    """Words of `harness run` → its trials: of the named tables' rows, or of the one run that the words describe."""
+    from harness.reproduce import plan
+
+    one = pairs({"--strategy": given.strategy, "--backbone": given.backbone})
+    if given.names and one:
+        raise ValueError(f"{' '.join([*given.names, *one])}: tables, or the words of one run, were expected, not both")
+    if given.names:
+        return plan(given.names, extra_words(given), given.seed, given.trials)
+    seeds = pairs({"--seed": given.seed, "--trials": given.trials})
+    return {shlex.join([*one, *extra_words(given), *seeds]): build(given).trials(given.trials)}
+
+
+def passed_on(given: argparse.Namespace) -> list[str]:
+    """The words of a job's command that its settings do not hold."""
+    results = None if given.results == ROOT / "results" else given.results
+    watching = [word for one in given.observer for word in ("--observer", one)]
+    watching += ["--tensorboard"] if given.tensorboard else []
+    return [*pairs({"--workers": given.workers, "--device": given.device, "--results": results}), *watching]
+
+
+def pairs(values: Mapping[str, object]) -> list[str]:
+    """Options and their values as words, without those that have none."""
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
 def list_verb(given: argparse.Namespace) -> None:
@@ -392,12 +485,12 @@ def show_verb(given: argparse.Namespace) -> None:
         "gauges": record.gauges(),
         "scores": record.scores,
     }
-    print(f"run {record.id}: {record.status}\n{shown(record.folder)}")
+    say(f"run {record.id}: {record.status}\n{shown(record.folder)}")
     for name, content in parts.items():
-        print(f"\n{name}:\n{json.dumps(content, indent=2, ensure_ascii=False)}")
+        say(f"\n{name}:\n{json.dumps(content, indent=2, ensure_ascii=False)}")
     print("\nfiles:")
     for file in sorted(record.folder.iterdir()):
-        print(f"  {file.stat().st_size:>11,} {file.name}")
+        say(f"  {file.stat().st_size:>11,} {file.name}")
 
 
 def compare_verb(given: argparse.Namespace) -> None:
@@ -405,13 +498,13 @@ def compare_verb(given: argparse.Namespace) -> None:
     from harness.compare import compare
 
     one, other = (records.find(given.results, name) for name in given.runs)
-    print(compare(one, other))
+    say(compare(one, other))
 
 
 def export_verb(given: argparse.Namespace) -> None:
     """Write a run's backbone; name the file and print the Python that loads it."""
     file, lines = export(records.find(given.results, given.run), given.to, given.out)
-    print(f"backbone: {shown(file)}\n\n{lines}")
+    say(f"backbone: {shown(file)}\n\n{lines}")
 
 
 def data_verb(given: argparse.Namespace) -> None:
@@ -442,6 +535,8 @@ def draw_categories(given: argparse.Namespace) -> Figure:
     """Fig. A1."""
     from harness.figures import categories
 
+    for path in given.code:
+        plugins.imported(path, "module")
     return categories(records.find(given.results, given.run), CACHE, given.images, given.size)
 
 

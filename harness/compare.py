@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness.records import Record
+from harness.records import Record, visible
 
 
 def compare(one: Record, other: Record) -> str:
@@ -37,14 +37,15 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Dotted field → value as text."""
     found: dict[str, str] = {}
     for name, value in settings.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": str(value)}
+        field = prefix + visible(name)
+        found |= flat(value, f"{field}.") if isinstance(value, Mapping) else {field: visible(value)}
     return found
 
 
 def numbers(one: Mapping[str, float], other: Mapping[str, float]) -> list[list[str]]:
     """A line for every number that both have: its values and the second less the first."""
-    shared = [name for name in one if name in other]
-    return [[name, f"{one[name]:.4g}", f"{other[name]:.4g}", f"{other[name] - one[name]:+.4g}"] for name in shared]
+    pairs = {visible(name): (one[name], other[name]) for name in one if name in other}
+    return [[name, f"{mine:.4g}", f"{its:.4g}", f"{its - mine:+.4g}"] for name, (mine, its) in pairs.items()]
 
 
 def parting(one: Record, other: Record) -> str:

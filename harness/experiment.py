@@ -24,6 +24,8 @@ from methods.recipe import Recipe
 if TYPE_CHECKING:
     from harness.pretrain import Machine
 
+TRIALS = 1000  # at most
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -60,9 +62,9 @@ class Experiment:
         return int.from_bytes(digest[:4], "big") if self.trial else self.seed
 
     def trials(self, count: int) -> list[Experiment]:
-        """The first trials of this backbone; ValueError for none."""
-        if count < 1:
-            raise ValueError(f"--trials {count}: at least 1 was expected")
+        """The first trials of this backbone; ValueError for none, or more than anybody makes."""
+        if not 1 <= count <= TRIALS:
+            raise ValueError(f"--trials {count}: 1 to {TRIALS} were expected")
         return [replace(self, trial=trial) for trial in range(count)]
 
 
@@ -110,8 +112,8 @@ def extra_words(given: argparse.Namespace) -> list[str]:
 
 def build(given: argparse.Namespace) -> Experiment:
     """The experiment of parsed words; a ValueError says which word stands for nothing and what there is."""
-    if given.seed < 0:
-        raise ValueError(f"--seed {given.seed}: must be at least 0")
+    if not 0 <= given.seed < 2**32:  # numpy's, which the fine-tuning uses, ends there
+        raise ValueError(f"--seed {given.seed}: must be at least 0 and below 2**32")
     if given.preset not in PRESETS:
         raise plugins.unknown("preset", given.preset, PRESETS)
     preset = PRESETS[given.preset]
@@ -163,6 +165,7 @@ def rebuild(settings: dict[str, Any]) -> Pretraining:
         raise ValueError("the run's backbone was given as a file, so nothing is known of a pre-training")
     try:
         judged = dict(settings["benchmark"])
+        refuse_code(settings["strategy"], judged["name"])
         scenes = embedded_as(settings["data"], restore(plugins.benchmark(judged.pop("name"))(), judged))
         return Pretraining(
             name=settings["strategy"],
@@ -173,6 +176,15 @@ def rebuild(settings: dict[str, Any]) -> Pretraining:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the record's settings are not a run's ({type(error).__name__}: {error})") from error
+
+
+def refuse_code(*names: str) -> None:
+    """ValueError for a module outside of the checkout: that a record names one is no reason to run it."""
+    for name in names:
+        if plugins.dotted(name) and name not in sys.modules:
+            raise ValueError(
+                f"the run is of {name}, which is code of your own, which no record can have imported: --code {name}"
+            )
 
 
 def embedded_as(data: str, benchmark: Any) -> Scenes | None:
@@ -221,6 +233,7 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
     origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
+    records.refuse_links(folder)
     if forget_other(folder, origin.key):
         print("code or data are not those that this run began with: its pre-training starts again", flush=True)
     facts = {
@@ -293,7 +306,7 @@ def finished(experiment: Experiment, results: Path) -> records.Record | None:
 def account(folder: Path, facts: dict[str, Any]) -> Iterator[dict[str, float]]:
     """Write folder/provenance.json before and after the work; the yielded seconds go on from an earlier try's."""
     file = folder / "provenance.json"
-    seconds: dict[str, float] = records.read_json(file)["seconds"] if file.exists() else {}
+    seconds: dict[str, float] = records.read_provenance(folder).get("seconds", {})
     try:
         files.write_json(file, {**facts, "seconds": seconds})
         yield seconds

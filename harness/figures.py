@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -148,8 +147,9 @@ def fill(part: torch.nn.Module, file: Path) -> None:
     """Load a state dict; ValueError in one line where it is none or does not fit."""
     try:
         part.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
-    except (RuntimeError, EOFError, UnpicklingError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file}: not the weights of these settings ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # torch raises whatever a damaged file leads it into
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{file}: not the weights of these settings ({said})") from error
 
 
 # Figure A1
@@ -281,9 +281,9 @@ def matches(
     """
     require("--seed", seed, seed >= 0, "at least 0")
     split = [split_change(one) for one in changes]
+    chosen = choose_strategies(strategy, split)
     recipe = rebuild(record.settings).recipe if record else PRESETS["demo"].recipe
     recipe = change(display(recipe, size), "recipe", split)
-    chosen = choose_strategies(strategy, split)
     if record:
         records.weights_of(record, "backbone.pth")
     source = read(image) if image else Image.fromarray(compose(*SCENE).image)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import methods.strategies
@@ -110,17 +111,22 @@ def dotted(name: str) -> bool:
 
 
 def exported(path: str, attribute: str, kind: str) -> Any:
-    """What a module exports; a module's own broken import is not reported as an unknown name."""
-    sys.path[:0] = [""] if "" not in sys.path else []  # the folder where the user stands
+    """What a module exports."""
+    module = imported(path, kind)
+    if not hasattr(module, attribute):
+        raise UnknownName(f"no {kind} in {path!r}: the module does not set {attribute}")
+    return getattr(module, attribute)
+
+
+def imported(path: str, kind: str) -> ModuleType:
+    """A module, also of the folder where the user stands; its own broken import is not reported as an unknown name."""
+    sys.path[:0] = [""] if "" not in sys.path else []
     try:
-        module = importlib.import_module(path)
+        return importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name and (path == error.name or path.startswith(f"{error.name}.")):
             raise UnknownName(f"no {kind} {path!r}: Python finds no module {error.name!r}") from error
         raise
-    if not hasattr(module, attribute):
-        raise UnknownName(f"no {kind} in {path!r}: the module does not set {attribute}")
-    return getattr(module, attribute)
 
 
 def summaries() -> dict[str, dict[str, str]]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from types import FrameType
 
 import torch
@@ -21,9 +20,10 @@ from tqdm import tqdm
 from harness import board, files, ranks
 from harness.gauges import gauges
 from harness.observers import Guest
+from harness.records import read_curve
 from methods.correspondence import Strategy
 from methods.pixsim import Loss, PixSim
-from methods.recipe import Recipe
+from methods.recipe import Recipe, require
 from methods.views import BrokenImage, Order, TwoViews, View, normalise
 
 CHECKPOINT_EVERY = 60.0  # seconds
@@ -59,14 +59,19 @@ class Training:
         files.write(file, lambda out: torch.save(parts, out))
 
     def resume(self, file: Path) -> None:
-        """Take over a checkpoint; PretrainError where it is damaged."""
+        """Take over a checkpoint; PretrainError where it is damaged. The optimizer's settings stay the recipe's."""
+        settings = self.optimizer.state_dict()["param_groups"]
         try:
             parts = torch.load(file, weights_only=True, map_location="cpu")
-        except (RuntimeError, EOFError, UnpicklingError) as error:
+            self.model.load_state_dict(parts["model"])
+            self.optimizer.load_state_dict({"state": parts["optimizer"]["state"], "param_groups": settings})
+            self.step = parts["step"]
+            require("step", self.step, type(self.step) is int and self.step >= 0, "a whole number")
+            for weight, kept in self.optimizer.state.items():
+                momentum = kept.get("momentum_buffer")
+                require("momentum", kept, momentum is None or momentum.shape == weight.shape, "of its weight's shape")
+        except Exception as error:  # torch raises whatever a damaged file leads it into
             raise PretrainError(f"{file}: not a readable checkpoint, remove it to start again") from error
-        self.model.load_state_dict(parts["model"])
-        self.optimizer.load_state_dict(parts["optimizer"])
-        self.step = parts["step"]
 
 
 def pretrain(
@@ -201,16 +206,18 @@ def named(batches: DataLoader[tuple[View, View]]) -> Iterator[tuple[View, View]]
 
 
 def prepare_worker(worker: int) -> None:
-    """A terminal's Ctrl-C reaches the loader's processes too, but it is the main process that stops them."""
+    """A terminal's Ctrl-C and a cluster's SIGTERM reach every process, but it is the main one that stops its loader's.
+
+    A loader process that dies of the signal takes the checkpoint with it, so only the second SIGTERM ends it.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def trim(curve: Path, step: int) -> None:
     """Drop the points beyond a step, which a run that was killed wrote after its last checkpoint."""
-    lines = curve.read_text(encoding="utf-8").splitlines(keepends=True) if curve.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    kept = [f"{json.dumps(point)}\n" for point in read_curve(curve.parent) if point["step"] <= step]
     files.write(curve, lambda out: out.write("".join(kept).encode()))
 
 

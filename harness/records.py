@@ -9,13 +9,26 @@ backbone.pth  the product (not kept in git)     detection.*      the benchmark's
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+# what a record's parts must be where it has them, since others may have written it: see `fits`
+WORDS, WHOLE, NUMBER = (str,), (int,), (int, float)
+CONFIG = {"seed": WHOLE, "trial": WHOLE, "strategy": WORDS}
+RUN = {"status": WORDS}
+SCORES = {...: NUMBER}
+PROVENANCE = {"command": [WORDS], "data": {"fingerprint": WORDS}, "benchmark_data": {"fingerprint": WORDS},
+              "backbone": {"key": WORDS}, "machine": {"device": WORDS}, "seconds": {...: NUMBER}}  # fmt: skip
+POINT = {"step": WHOLE, "epoch": WHOLE, ...: (*NUMBER, type(None))}
+DEEPEST = 20  # levels of a record's content; ours have five
 WHERE = ("step", "epoch", "lr")  # columns of a curve that are no measurements
 
 
@@ -41,8 +54,7 @@ class Record:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Commit, versions, device, data and durations, read once; empty where nothing tells."""
-        file = self.folder / "provenance.json"
-        return read_json(file) if file.exists() else {}
+        return read_provenance(self.folder)
 
     def fingerprint(self, part: str) -> str | None:
         """Of the data that it learnt from (data) or was judged on (benchmark_data); None where nothing tells."""
@@ -51,42 +63,123 @@ class Record:
 
     def gauges(self) -> dict[str, float]:
         """The pre-training's gauges, each the mean over its last epoch; empty where nothing was trained."""
-        last = [point for point in self.curve if point["epoch"] == self.curve[-1]["epoch"]]
-        measured = {name: [point[name] for point in last if point[name] is not None] for name in (last or [{}])[0]}
-        return {name: statistics.fmean(values) for name, values in measured.items() if values and name not in WHERE}
+        last = [point for point in self.curve if point.get("epoch") == self.curve[-1].get("epoch")]
+        values = {name: [point.get(name) for point in last] for name in (last or [{}])[0]}
+        measured = {name: [one for one in found if one is not None] for name, found in values.items()}
+        return {name: statistics.fmean(found) for name, found in measured.items() if found and name not in WHERE}
 
 
 def read(folder: Path) -> Record:
-    """One record; ValueError names the file that cannot be read."""
-    settings, run = read_json(folder / "config.json"), read_json(folder / "run.json")
+    """One record; ValueError names the file that cannot be read, or is no record of ours."""
+    refuse_links(folder)
+    settings, run = read_json(folder / "config.json", CONFIG), read_json(folder / "run.json", RUN)
     finished = (folder / "scores.json").exists()
-    scores = read_json(folder / "scores.json") if finished else None
-    return Record(folder, {"trial": 0, **settings}, scores, "COMPLETED" if finished else run.get("status", "RUNNING"))
+    scores = read_json(folder / "scores.json", SCORES) if finished else None
+    read_provenance(folder)
+    status = "COMPLETED" if finished else visible(run.get("status", "RUNNING"))
+    return Record(folder, {"trial": 0, **settings}, scores, status)
+
+
+def refuse_links(folder: Path) -> None:
+    """ValueError where a run's folder has no printable name, or it or what it holds is a link out of the results."""
+    if not folder.name.isprintable():
+        raise ValueError(f"{folder}: not a run's name")
+    home = os.path.realpath(folder.parent)
+    for path in chain((folder,), folder.iterdir()):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+            raise ValueError(f"{path}: a link that leads out of {folder.parent}")
+
+
+def visible(text: object) -> str:
+    """Text on one line, in which what a terminal would obey (colours, new lines, signs that turn its order) is told."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(text))
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Commit, versions, device, data and durations of a run; empty where nothing tells."""
+    file = folder / "provenance.json"
+    return read_json(file, PROVENANCE) if file.exists() else {}
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:
     """The points of a run's pre-training; empty where nothing was trained."""
-    return read_lines(folder / "curve.jsonl")
+    file = folder / "curve.jsonl"
+    points = read_lines(file, decode)
+    if not all(fits(point, POINT) and "step" in point for point in points):
+        raise ValueError(f"{file}: not a readable curve (a point of it is none)")
+    return points
 
 
-def read_lines(file: Path) -> list[dict[str, Any]]:
+def read_lines(file: Path, read: Callable[[str], Any] = json.loads) -> list[dict[str, Any]]:
     """The points of a curve, a torn last line left out; ValueError names a curve that is none."""
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
     try:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
+        return [read(line) for line in lines if line.endswith("\n")]
     except ValueError as error:
         raise ValueError(f"{file}: not a readable curve ({error})") from error
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file; ValueError names the file that holds something else."""
+def read_json(file: Path, form: Mapping[Any, Any] | None = None) -> dict[str, Any]:
+    """A JSON object of a form from a file; ValueError names the file that holds something else."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise ValueError("no file")
+        content: dict[str, Any] = decode(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{file}: not a readable record ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file}: not a readable record (no JSON object)")
+    if odd := [name for name in content if not fits({name: content[name]}, form)]:
+        raise ValueError(f"{file}: not a readable record ({odd[0]} is not what it should be)")
     return content
+
+
+def decode(text: str) -> Any:
+    """JSON content; ValueError where a number is not finite or beyond 64 bits, and where it is nested too deeply."""
+    try:
+        content = json.loads(text, parse_constant=no_number, parse_float=finite, parse_int=whole)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if is_deep(content, DEEPEST):
+        raise ValueError("nested too deeply")
+    return content
+
+
+def no_number(text: str) -> NoReturn:
+    """Refuse what JSON has no number for, and a number that is none of ours."""
+    raise ValueError(f"{text[:20]} is no number of a record")
+
+
+def finite(text: str) -> float:
+    """A number with a fraction or an exponent."""
+    value = float(text)
+    return value if abs(value) <= sys.float_info.max else no_number(text)
+
+
+def whole(text: str) -> int:
+    """A whole number of 64 bits."""
+    value = int(text)
+    return value if abs(value) < 2**63 else no_number(text)
+
+
+def is_deep(content: Any, levels: int) -> bool:
+    """Whether JSON content has more levels than so many."""
+    return levels < 0 or any(is_deep(one, levels - 1) for one in parts(content))
+
+
+def parts(content: Any) -> Iterator[Any]:
+    """What a list or an object of JSON holds."""
+    yield from content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+
+
+def fits(content: Any, form: Any) -> bool:
+    """Whether JSON content has a form: {name: form, ...: of all other names}, [form of all], or types; None is any."""
+    if isinstance(form, Mapping):
+        others = form.get(...)
+        return isinstance(content, dict) and all(fits(one, form.get(name, others)) for name, one in content.items())
+    if isinstance(form, list):
+        return isinstance(content, list) and all(fits(one, form[0]) for one in content)
+    return form is None or type(content) in form
 
 
 def read_all(results: Path) -> tuple[list[Record], list[str]]:

@@ -174,7 +174,7 @@ def visible(value: Any) -> Any:
     """Text whose every control and direction mark can be seen; what the template itself has made stays as it is."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in value)
+    return records.visible(value)
 
 
 def facts(known: Known, counted: Sequence[Record]) -> dict[str, str]:
@@ -201,7 +201,7 @@ def section(known: Known, name: str, rows: list[Row]) -> Section:
         [scored(known, name, rows, score) for score in scores],
         tables.gap_commands(rows),
         tables.unfillable(rows),
-        plot(rows, bool(scores)) if any(row.n for row in rows) else None,
+        plot(rows, scores) if any(row.n for row in rows) else None,
     )
 
 
@@ -244,7 +244,7 @@ def said(name: str, judged: tuple[Comparison, Verdict]) -> Said:
     return Said(name, verdict.word, verdict.why, claims.behind_it(found))
 
 
-def plot(rows: Sequence[Row], scores: bool) -> str:
+def plot(rows: Sequence[Row], scores: Sequence[Column]) -> str:
     """The table's plot as a data URI, in few colours: a tenth of an SVG's bytes where curves have many points."""
     from matplotlib import rc_context
     from PIL import Image
@@ -253,9 +253,9 @@ def plot(rows: Sequence[Row], scores: bool) -> str:
 
     drawn, out = BytesIO(), BytesIO()
     with rc_context(plots.STYLE):
-        figure = plots.dots(rows) if scores else plots.gauge_curves(rows)
+        figure = plots.dots(rows, scores) if scores else plots.gauge_curves(rows)
         figure.savefig(drawn, format="png", dpi=220, metadata={"Software": None})
-    with Image.open(drawn) as found:
+    with Image.open(drawn, formats=["PNG"]) as found:
         found.convert("RGB").quantize(PALETTE).save(out, "PNG", optimize=True)
     return data_uri("image/png", out.getvalue())
 
@@ -267,7 +267,7 @@ def picture(file: Path, command: str, told: str) -> Picture:
     if not file.is_file():
         return Picture(told, command, None)
     out = BytesIO()
-    with Image.open(file) as found:
+    with Image.open(file, formats=["PNG", "JPEG"]) as found:
         found.thumbnail((WIDTH, 4 * WIDTH))
         found.convert("RGB").save(out, "JPEG", quality=80, optimize=True)
     return Picture(told, command, data_uri("image/jpeg", out.getvalue()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.plugins import UnknownName, unknown
@@ -25,6 +27,12 @@ class BadValue(ValueError):
     """A value that a field cannot take."""
 
 
+@cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    """A field's type by its name; asking anew would be most of the time of `restore`."""
+    return get_type_hints(kind)
+
+
 def assign(settings: Settings, path: str, text: str) -> Settings:
     """The settings with the field at a dotted path set from text, for instance sampler.side=5.
 
@@ -32,7 +40,7 @@ def assign(settings: Settings, path: str, text: str) -> Settings:
     ValueError the settings themselves raise for a value out of range.
     """
     name, _, rest = path.partition(".")
-    hints = get_type_hints(type(settings))
+    hints = hints_of(type(settings))  # type: ignore[arg-type]
     known = [field.name for field in fields(settings)]  # type: ignore[arg-type]
     if name not in known:
         raise unknown("field", name, known) if known else UnknownName(f"no field {name!r}: there are none to set")
@@ -71,13 +79,13 @@ def sequence(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def number(name: str, text: str, hint: Any) -> Any:
-    """An int or a float from text; not-a-number and infinity are refused."""
+    """An int or a float from text; not-a-number, infinity and what no integer of torch's can hold are refused."""
     try:
         value = hint(text)
     except ValueError:
         raise BadValue(f"{name}={text}: {NUMBERS[hint]} was expected") from None
-    if not abs(value) < float("inf"):
-        raise BadValue(f"{name}={text}: a finite number was expected")
+    if not abs(value) < (math.inf if hint is float else 2**63):
+        raise BadValue(f"{name}={text}: {'a finite number' if hint is float else 'a number of 64 bits'} was expected")
     return value
 
 

@@ -17,9 +17,10 @@ from tabulate import SEPARATING_LINE, tabulate
 from harness import ROOT, plugins
 from harness.compare import differences
 from harness.experiment import build, words
+from harness.latex import booktabs, comment
 from harness.plugins import unknown
 from harness.presets import PRESETS
-from harness.records import Record
+from harness.records import Record, visible
 
 if TYPE_CHECKING:
     import pandas
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 layout.MIN_PADDING = 0  # 80 columns hold the table only without it
 
 SPREAD = "mean ± standard deviation over n seeds"
-STYLES = {"text": "simple", "md": "pipe", "latex": "latex_booktabs"}
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how one begins
+STYLES = {"text": "simple", "md": "pipe"}
 
 
 @dataclass(frozen=True)
@@ -224,10 +226,11 @@ def row(
     """One row with the finished runs whose recorded settings are those of its words, whatever their seed."""
     full = shlex.join([*shlex.split(line), *extra])
     try:
-        wanted = seedless(build(words().parse_args(shlex.split(full))).settings)
+        wanted = seedless(settings_of(full))
     except ValueError as error:
         return Row(label, control, full, reported.get(label, {}), (), missing=str(error).split(": ")[0])
-    matching = [record for record in records if record.scores and seedless(record.settings) == wanted]
+    known = [record for record in records if record.scores and "seed" in record.settings]
+    matching = [record for record in known if seedless(record.settings) == wanted]
     found = {trial_of(record): record for record in reversed(matching)}  # of a copied record the first by name
     runs = tuple(record for record in matching if found[trial_of(record)] is record)
     return Row(label, control, full, reported.get(label, {}), runs, missing=None)
@@ -253,9 +256,7 @@ def alike(found: list[Row]) -> list[Row]:
 def left_out(found: Sequence[Row], records: Sequence[Record]) -> list[str]:
     """One line for every run that fills no row: what keeps it from the row that it is nearest to."""
     counted = {run.folder for row in found for run in row.runs}
-    settings = {
-        row.label: build(words().parse_args(shlex.split(row.words))).settings for row in found if not row.missing
-    }
+    settings = {row.label: settings_of(row.words) for row in found if not row.missing}
     lines = []
     for record in records:
         if record.folder not in counted:
@@ -279,9 +280,15 @@ def unequal(record: Record, found: Sequence[Row]) -> str:
     return f"another record here is of its seed {trial_of(record)[0]} and trial {trial_of(record)[1]}"
 
 
+def settings_of(line: str) -> dict[str, Any]:
+    """What a run of the words records, as JSON gives it back; ValueError where they mean nothing."""
+    found: dict[str, Any] = json.loads(json.dumps(build(words().parse_args(shlex.split(line))).settings))
+    return found
+
+
 def seedless(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as JSON gives them back, seed and trial left out."""
-    return {name: value for name, value in json.loads(json.dumps(settings)).items() if name not in ("seed", "trial")}
+    """Settings with seed and trial left out."""
+    return {name: value for name, value in settings.items() if name not in ("seed", "trial")}
 
 
 def frame(found: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
@@ -313,7 +320,7 @@ def render(name: str, found: Sequence[Row], preset: str, changed: bool, style: s
     table = named(name)
     columns = table.columns
     if style == "csv":
-        return frame(found, columns).to_csv(index=False).rstrip()
+        return frame(found, columns).rename(columns=as_text).map(as_text).to_csv(index=False).rstrip()
     if style == "json":
         return json.dumps([line(row, columns) for row in found], indent=2, ensure_ascii=False)
     notes = [f"Table {name}: {table.summary}", *scale(preset, changed), SPREAD, *table.notes]
@@ -321,14 +328,22 @@ def render(name: str, found: Sequence[Row], preset: str, changed: bool, style: s
         notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
     below = gaps(found)
     papers = [one for one in columns if any(one.name in row.reported for row in found)]
-    body = laid_out(headings(columns, papers), cells(found, columns, papers, style), style)
+    head, lines = headings(columns, papers), cells(found, columns, papers, style)
     if style == "latex":
-        return "\n".join([*(f"% {note}" for note in notes), body, *(f"% {note}" for note in below)])
+        return "\n".join([*map(comment, notes), *booktabs(head, lines), *map(comment, below)])
+    body = laid_out(head, lines, style)
     return "\n".join([*notes, "", body, *([""] if below else []), *below])
 
 
+def as_text(cell: Any) -> Any:
+    """A cell of CSV; words that a spreadsheet would compute as a formula begin with an apostrophe, numbers stay."""
+    if not isinstance(cell, str):
+        return cell
+    return f"'{visible(cell)}" if cell.startswith(FORMULA) else visible(cell)
+
+
 def laid_out(head: list[str], lines: Sequence[list[str] | str], style: str) -> str:
-    """A table as text, md or latex: words left, numbers right."""
+    """A table as text or md: words left, numbers right."""
     align = ["left", *["right"] * (len(head) - 1)]
     return tabulate(lines, head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
 
@@ -347,7 +362,7 @@ def cells(
     """Headings' worth of text for every row; a rule, where the style has one, sets the controls apart."""
     lines: list[list[str] | str] = []
     for row in found:
-        if row.control and style == "text" and SEPARATING_LINE not in lines:
+        if row.control and style != "md" and SEPARATING_LINE not in lines:
             lines.append(SEPARATING_LINE)
         paper = [shown(row.reported.get(one.name), one) for one in papers]
         lines.append([row.label, *paper, *(ours(row, column) for column in columns), row.count])

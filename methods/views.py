@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from torchvision.transforms import functional as F
 from methods.recipe import Recipe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's ResNets expect
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
 
 
 class View(NamedTuple):
@@ -80,10 +82,10 @@ def mix(*numbers: int) -> int:
 def read(file: Path) -> Image.Image:
     """Decode a file to RGB, grey and CMYK ones included; BrokenImage names the file if that fails."""
     try:
-        with Image.open(file) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BrokenImage(f"{file}: cannot be decoded as an image ({error})") from error
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
+        raise BrokenImage(f"{file}: cannot be decoded as an image ({' '.join(str(error).split())})") from error
 
 
 def two_views(source: Image.Image, recipe: Recipe, seed: int) -> tuple[View, View]:

@@ -1,17 +1,22 @@
 """`python -m tests.speed`: our operations against the oracles of tests.references, and strategies against SimSiam.
 
 Both rivals of a line run in turn in one process; a ratio is the oracle's time by ours, its median and range over PAIRS
-pairs. Peak memory is that of the tensors alive at once beyond the inputs.
+pairs. Peak memory is that of the tensors alive at once beyond the inputs. A table of a thousand runs comes first.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +26,7 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from harness import plugins, provenance
+from harness import ROOT, files, plugins, provenance, records
 from harness.gauges import gauges
 from harness.presets import PRESETS
 from harness.pretrain import Training, build_optimizer, update
@@ -312,6 +317,43 @@ def report(sizes: Sizes, device: str, pairs: int = PAIRS) -> Iterator[str]:
         yield line("gauges, once in many steps" if name == "gauges" else name, values, bar)
 
 
+def copies(results: Path, count: int) -> None:
+    """That many records under results/runs: the demo's with other seeds, every fifth with other settings."""
+    originals = sorted((ROOT / "results" / "demo" / "runs").iterdir())
+    for number in range(count):
+        settings = records.read_json(originals[number % len(originals)] / "config.json")
+        folder = results / "runs" / f"{settings['strategy']}-s{number}-{number:08x}"
+        shutil.copytree(originals[number % len(originals)], folder)
+        settings["seed"] = number
+        settings["recipe"]["epochs"] += number % 5 == 4
+        files.write_json(folder / "config.json", settings)
+
+
+TABLE = """import sys; from harness.cli import main; main(["table", "A1", "--results", sys.argv[1]])
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)"""
+
+
+def table_of(results: Path) -> tuple[float, float]:
+    """Seconds and peak MiB of `harness table A1`, a process of its own that tells its peak (Linux)."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", TABLE, str(results)], cwd=ROOT, capture_output=True, check=True)
+    return time.perf_counter() - start, int(done.stderr) / 1024
+
+
+def many_runs(count: int = 1000, times: int = PAIRS) -> Iterator[str]:
+    """How long a table of so many runs takes, and its memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        copies(Path(folder), count)
+        seconds, memory = (
+            sorted(values) for values in zip(*(table_of(Path(folder)) for _ in range(times)), strict=True)
+        )
+    yield from ("", f"{f'harness table A1, {count} runs':<32}{'median':>9}  {'range':<20}{'n':>3}  bar")
+    yield line("seconds", seconds, "≤ 2")
+    yield line("peak memory, MiB", memory, "≤ 300")
+
+
 if __name__ == "__main__":
+    for text in many_runs():
+        print(text, flush=True)
     for text in report(Sizes(), "cuda" if torch.cuda.is_available() else "cpu"):
         print(text, flush=True)

@@ -177,7 +177,7 @@ def test_a_given_backbone_is_judged_and_known_by_its_content(
     [
         (["--strategy", "location"], "nothing is pre-trained, so --strategy means nothing"),
         (["--set", "epochs=3", "--data", "x"], "so --data, --set epochs means nothing"),
-        (["--trials", "0"], "--trials 0: at least 1 was expected"),
+        (["--trials", "0"], "--trials 0: 1 to 1000 were expected"),
         (["--set", "depth=50"], "ResNet-18, not ResNet-50"),
     ],
 )

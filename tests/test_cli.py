@@ -117,7 +117,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ("run", "table", "list", "show", "data", "figure", "doctor", "speed", "export"):
+    for verb in ("run", "table", "list", "show", "data", "figure", "submit", "doctor", "speed", "export"):
         with pytest.raises(SystemExit) as stop:
             main([verb, "--help"])
         assert stop.value.code == 0

@@ -48,6 +48,11 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     yield tmp_path
+    forget_mine()
+
+
+def forget_mine() -> None:
+    """Nothing of the examples is imported any more, as in a new process."""
     for name in [one for one in sys.modules if one.split(".")[0] == "mine"]:
         del sys.modules[name]
 
@@ -72,10 +77,15 @@ def test_the_commands_run(command: str, mine: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     assert main([*shlex.split(command)[1:], *small, "--results", "results"]) == 0
     assert f"this has been run: {folder.name}" in capsys.readouterr().out
+    forget_mine()
+    figure = ["figure", "A1", "--run", folder.name, "--images", "1", "--size", "64", "--results", "results"]
+    named = re.findall(r"mine\.\w+", command)
+    assert f"no record can have imported: --code {named[0]}" in refused(capsys, *figure)
+    assert main([*figure, *(word for name in named for word in ("--code", name))]) == 0
 
 
 def test_the_table_is_filled_by_its_own_commands(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reproduce, table = (shlex.split(one)[1:] for one in COMMANDS if "mine.widths" in one)
+    reproduce, table, plot = (shlex.split(one)[1:] for one in COMMANDS if "mine.widths" in one)
     assert main([*reproduce, *TINY, *HERE, "--results", "results"]) == 0
     capsys.readouterr()
     assert main([*table, *TINY, "--results", "results", "--format", "json"]) == 0
@@ -89,6 +99,8 @@ def test_the_table_is_filled_by_its_own_commands(mine: Path, capsys: pytest.Capt
     text = capsys.readouterr().out
     assert len(text.splitlines()[0]) <= 80
     assert "accuracy, %" in text
+    assert main([*plot, *TINY, "--results", "results"]) == 0
+    assert (mine / "results" / "plots" / "mine.widths.png").stat().st_size > 0
 
 
 def test_corners_link_the_same_places(mine: Path) -> None:

@@ -10,10 +10,26 @@ import pytest
 
 from harness import ROOT
 
+CODE = [
+    file for folder in ("harness", "methods", "benchmarks", "third_party") for file in (ROOT / folder).rglob("*.py")
+]
+# what reads a file and can run code from it, or write where the file says; xml.etree only writes here
+UNSAFE_MODULES = {
+    *("pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal", "jsonpickle", "yaml", "omegaconf"),
+    *("tarfile", "runpy", "code", "codeop", "xml.dom", "xml.sax", "lxml"),
+}
+UNSAFE_CALLS = {
+    *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "np.load", "numpy.load", "np.loadtxt"),
+    *("shutil.unpack_archive", "hub.load", "torch.hub.load", "torch.jit.load", "DetectionCheckpointer"),
+    *(f"{tree}.{read}" for tree in ("ET", "ElementTree") for read in ("parse", "fromstring", "XML", "iterparse")),
+}
+NEEDED = {"torch.load": ("weights_only", True), "Image.open": ("formats", None)}  # call: keyword, its value
+OWN = {"benchmarks/scenes/compose.py"}  # opens the pictures that the checkout brings, and nothing else
 ALLOWED = {
     "methods": {"methods", "torch", "torchvision", "numpy", "PIL"},
-    "benchmarks": {"benchmarks", "torch", "torchvision", "numpy", "PIL", "detectron2", "fvcore", "safetensors", "tqdm"},
-}
+    "benchmarks": {"benchmarks", "torch", "torchvision", "numpy", "PIL", "defusedxml", "detectron2", "fvcore",
+                   "safetensors", "tqdm"},
+}  # fmt: skip
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -64,3 +80,52 @@ def test_a_table_does_not_wait_for_the_statistics() -> None:
     code = "import sys, harness.tables; print({'scipy', 'statsmodels', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "set()"
+
+
+def calls(file: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Every call by its name, that of a function within partial(…) too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            partial = ast.unparse(node.func) == "partial" and node.args
+            yield ast.unparse(node.args[0] if partial else node.func), node
+
+
+def unsafe(file: Path) -> list[str]:
+    """What of a file could run code from outside."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    modules = [name for node in ast.walk(tree) for name in (
+        [alias.name for alias in node.names] if isinstance(node, ast.Import) else
+        [node.module or ""] if isinstance(node, ast.ImportFrom) else [])]  # fmt: skip
+    found = [name for name in modules if {name, name.split(".")[0]} & UNSAFE_MODULES]
+    for name, call in calls(file):
+        keywords = {one.arg: ast.unparse(one.value) for one in call.keywords}
+        word, value = NEEDED.get(name, ("", None))
+        lacks = word and (keywords.get(word) is None if value is None else keywords.get(word) != str(value))
+        if name in UNSAFE_CALLS or lacks or "shell" in keywords or name.endswith((".extract", ".extractall")):
+            found.append(ast.unparse(call))
+    return found
+
+
+def test_nothing_from_outside_can_be_executed() -> None:
+    assert len(CODE) > 50
+    found = {file.relative_to(ROOT).as_posix(): lines for file in CODE if (lines := unsafe(file))}
+    assert set(found) <= OWN
+    assert all(line.startswith("Image.open(io.BytesIO(_archive()") for lines in found.values() for line in lines)
+
+
+def test_modules_are_imported_by_name_in_one_place() -> None:
+    users = {file.name for file in CODE for name, _ in calls(file) if name.endswith("import_module")}
+    assert users == {"plugins.py"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import pickle", "from yaml import load", "import jsonpickle.ext", "eval(x)", "torch.load(x)", "os.system(x)",
+     "torch.load(x, weights_only=False)", "partial(torch.load, map_location=x)", "np.load(x)", "ET.fromstring(x)",
+     "subprocess.run(x, shell=True)", "archive.extractall()", "Image.open(x)"],
+)  # fmt: skip
+def test_what_could_execute_it_is_found(line: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(line)
+    assert unsafe(tmp_path / "module.py")
+    (tmp_path / "module.py").write_text("partial(torch.load, weights_only=True)(Image.open(x, formats=FORMATS))")
+    assert not unsafe(tmp_path / "module.py")

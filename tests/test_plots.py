@@ -17,16 +17,24 @@ from harness.experiment import build, words
 def results(tmp_path: Path) -> Path:
     """Two finished runs of `location` and one of `simsiam`, with curves."""
     for line, ap in (("location --seed 0", 10.0), ("location --seed 1", 14.0), ("simsiam", 3.0)):
-        experiment = build(words().parse_args(["--strategy", *line.split()]))
-        folder = tmp_path / "runs" / experiment.run_id
-        folder.mkdir(parents=True)
-        scores = {"AP": ap, "AP50": 2 * ap, "AP75": ap / 2}
-        for name, content in (("config", experiment.settings), ("run", {}), ("scores", scores)):
-            (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-        points = [{"step": step, "epoch": 0, "loss": ap - step, "error": None} for step in (1, 2)]
+        write(tmp_path, line, ap, steps=2)
+    return tmp_path
+
+
+def write(results: Path, line: str, ap: float, steps: int) -> None:
+    """A finished run; a curve if there are steps."""
+    experiment = build(words().parse_args(["--strategy", *line.split()]))
+    folder = results / "runs" / experiment.run_id
+    folder.mkdir(parents=True)
+    scores = {"AP": ap, "AP50": 2 * ap, "AP75": ap / 2}
+    for name, content in (("config", experiment.settings), ("run", {}), ("scores", scores)):
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    points = [
+        {"step": step, "epoch": 0, "loss": ap - step, "error": None, "pairs": 49.0} for step in range(1, steps + 1)
+    ]
+    if points:
         text = "".join(json.dumps(point) + "\n" for point in points)
         (folder / "curve.jsonl").write_text(text, encoding="utf-8")
-    return tmp_path
 
 
 def test_every_row_has_a_colour_of_its_own() -> None:
@@ -58,12 +66,71 @@ def test_a_curve_is_the_mean_of_the_runs(results: Path) -> None:
     assert plots.lines_of(row.runs, tables.GAUGES[4]) == ([], [[], []])
 
 
+def test_a_bar_is_the_interval_and_one_seed_has_none(results: Path) -> None:
+    rows = {row.label: row for row in tables.rows("A1", (), records.read_all(results)[0])}
+    mean, ends = plots.estimate(rows["location"], tables.SCORES[0])
+    assert mean == 12
+    assert ends is not None
+    assert np.allclose(ends, 12.706 * 2, atol=0.01)  # Student's t of one degree of freedom
+    assert plots.estimate(rows["SimSiam"], tables.SCORES[0]) == (3, None)
+
+
 @pytest.mark.parametrize("name", tables.TABLES)
 def test_the_same_records_give_the_same_bytes(name: str, results: Path, tmp_path: Path) -> None:
+    rows = tables.rows(name, (), records.read_all(results)[0])  # of coco without a run
     for stem in ("one", "two"):
-        assert main(["plot", name, "--results", str(results), "--out", str(tmp_path / stem)]) == 0
+        plots.write(name, rows, "ours", tmp_path / stem)
     for kind in ("png", "pdf"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["steps", "gauges"])
+def test_a_score_against_the_pre_training_gives_the_same_bytes(kind: str, results: Path, tmp_path: Path) -> None:
+    for stem in ("one", "two"):
+        words = ["plot", "A1", "--against", kind, "--results", str(results), "--out", str(tmp_path / stem)]
+        assert main(words) == 0
+    for end in ("png", "pdf"):
+        assert (tmp_path / f"one.{end}").read_bytes() == (tmp_path / f"two.{end}").read_bytes()
+
+
+def test_a_score_lies_at_the_steps_of_every_length(results: Path) -> None:
+    write(results, "simsiam --set epochs=9", 7.0, steps=9)
+    write(results, "random", 5.0, steps=0)
+    found = plots.lengths("A1", (), records.read_all(results)[0])
+    ax = plots.by_steps(Figure().subplots(), found, tables.SCORES[0])
+    lines = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in ax.lines}
+    assert [y for _, y in lines["SimSiam"]] == [3, 7]
+    assert [x / 9 * 2 for x, _ in lines["SimSiam"][1:]] == pytest.approx([lines["SimSiam"][0][0]])
+    assert [y for _, y in lines["random"]] == [5, 5]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "9"]
+
+
+def test_a_score_lies_at_its_run_s_gauge(results: Path) -> None:
+    rows = tables.rows("A1", (), records.read_all(results)[0])
+    ax = plots.by_gauge(Figure().subplots(), rows, tables.GAUGES[3], tables.SCORES[0])
+    assert {(49, 10), (49, 14), (49, 12), (49, 3)} == points(ax)
+    assert (ax.get_xlabel(), plots.axis_of(tables.SCORES[0])) == ("pairs an image", "AP, %")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("gauges --against steps", "no table of scores 'gauges'"), ("A1 --against gauges --score ap", "no score 'ap'"),
+     ("A2 --against gauges", "nothing to draw against gauges"), ("A2 --against steps", "against steps")],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_said_in_one_line(
+    words: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "location", 5.0, steps=0)
+    assert main(["plot", *words.split(), "--results", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+
+
+def test_rows_of_one_s_own_are_drawn_as_text_with_a_look_of_their_own(tmp_path: Path) -> None:
+    row = tables.Row(r"_50%_{x}$ $\input{a}$", False, "", {"x": 1.0}, (), None)
+    plots.write("A1", [row], r"$\no$", tmp_path / "own", [tables.Column("x", r"$\frac$")])
+    assert plots.look(row.label) == plots.look(row.label) != plots.look("another")
 
 
 def test_without_a_run_there_is_nothing_to_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ SMALL = ["--dry-run", "--set", "depth=18", "--set", "size=32", "--set", "benchma
 def test_the_readme_has_commands() -> None:
     assert {command.split()[1] for command in COMMANDS} == {
         "run", "reproduce", "table", "plot", "figure", "show", "compare", "data", "doctor", "speed", "claims", "plan",
-        "export", "report",
+        "export", "submit", "report",
     }  # fmt: skip
 
 

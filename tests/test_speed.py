@@ -1,7 +1,10 @@
 """The pieces of `python -m tests.speed` run, at sizes that say nothing about speed."""
 
+from pathlib import Path
+
 import torch
 
+from harness import records, tables
 from tests import speed
 
 TINY = speed.Sizes(images=2, channels=4, cells=3, pixels=32)
@@ -32,3 +35,11 @@ def test_what_is_kept_for_the_backward_pass_counts_once() -> None:
     start = torch.zeros(2**10, requires_grad=True)
     assert speed.saved(lambda: (start * start).sum()) == 2**12
     assert speed.saved(lambda: (start + start).sum()) == 0
+
+
+def test_a_table_of_many_copied_records_is_measured(tmp_path: Path) -> None:
+    speed.copies(tmp_path, 34)
+    known, broken = records.read_all(tmp_path)
+    assert (len(known), len({run.settings["seed"] for run in known}), broken) == (34, 34, [])
+    assert 0 < sum(row.n for row in tables.rows("A1", (), known)) < 34
+    assert [text.split("  ")[0] for text in speed.many_runs(2, 1)][2:] == ["seconds", "peak memory, MiB"]

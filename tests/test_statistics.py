@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,14 @@ def test_every_claim_is_positive_in_the_paper_or_within_its_margin() -> None:
     names = [known.name(claim) for known in [claims.evidence("A1", "AP", tables.rows("A1", (), []), "demo", False)]
              for claim in CLAIMS["A1"]]  # fmt: skip
     assert "A1: location > pixel distance by 1.2" in names
+
+
+def test_a_claim_on_a_row_without_a_number_of_the_paper_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    bold = replace(tables.TABLES["A1"], claims=(tables.Claim("random", "SimSiam"), *CLAIMS["A1"]))
+    monkeypatch.setitem(tables.TABLES, "A1", bold)
+    known = claims.evidence("A1", "AP", tables.rows("A1", (), []), "demo", False)
+    assert known.claims == CLAIMS["A1"]
+    assert "random >" not in claims.report(known, None, "text")
 
 
 def records_of(gap: float, seeds: int) -> list[records.Record]:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,40 @@ def test_mean_spread_and_n_in_every_format() -> None:
     assert (entry["AP"], entry["AP_std"], entry["n"], entry["paper_AP"]) == (11.0, 1.4142, 2, 54.9)
     cells = {row["row"]: row for row in csv.DictReader(io.StringIO(tables.render("A1", found, "demo", False, "csv")))}
     assert (cells["location"]["AP"], cells["SimSiam"]["AP"]) == ("11.0", "")
+
+
+HOSTILE = r"\input{/etc/passwd} 50%_{x}$ & # ~ ^ [a] ẑ √ ± × – ≈ · τ é 字"
+
+
+def test_latex_prints_every_sign_as_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    table = tables.Table(HOSTILE, {HOSTILE: "--strategy location", "[b]": "--strategy simsiam"},
+                         {"random": "--strategy random"}, columns=(tables.Column("AP", HOSTILE),))  # fmt: skip
+    monkeypatch.setitem(tables.TABLES, "own", table)
+    found = [record("--strategy location", 10), record("--strategy location --seed 1", 12)]
+    text = tables.render("own", tables.rows("own", (), found), "demo", False, "latex")
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    assert body[0] == r"\begin{tabular}{lrr}"
+    assert [line for line in body if line.endswith("rule")] == [
+        r"\toprule", r"\midrule", r"\midrule", r"\bottomrule"]  # fmt: skip
+    assert body[4] == (
+        r"\textbackslash{}input\{/etc/passwd\} 50\%\_\{x\}\$ \& \# \textasciitilde{} \textasciicircum{} {[}a]"
+        r" $\hat{z}$ $\surd$ $\pm$ $\times$ -- $\approx$ $\cdot$ $\tau$ \'{e} ? & 11.0 $\pm$ 1.4 & 2 \\"
+    )
+    assert body[5] == r"{[}b] & -- & 0 \\"
+    assert "".join(body).isascii()
+    if shutil.which("pdflatex"):
+        page = "\n".join([r"\documentclass{article}\usepackage{booktabs}\begin{document}", text, r"\end{document}"])
+        (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+        line = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page"]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_table_of_scores_reads_no_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "read_curve", lambda folder: pytest.fail("a curve was read"))
+    row = lines([record("--strategy location", 10)])["location"]
+    for style in ("text", "latex", "csv", "json"):
+        assert "10" in tables.render("A1", [row], "demo", False, style)
 
 
 def test_a_row_that_the_words_mean_nothing_to_says_so() -> None:

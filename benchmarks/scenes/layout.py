@@ -13,6 +13,7 @@ VERSION = 2  # to be raised whenever the same arguments draw other pixels
 HERE = Path(__file__).parent
 CLASSES = ("appliance", "bed", "cabinet", "chair", "cup_bottle", "lamp",
            "person", "potted_plant", "sanitary", "sofa", "table", "vehicle")  # fmt: skip
+LARGEST = 65_500  # pixels a side: libjpeg writes no longer one
 SMALLEST = 8  # pixels of a sprite's longest side: below, one may have no solid pixel at all
 
 
@@ -38,6 +39,7 @@ class Layout:
 
     def _faults(self) -> Iterator[tuple[bool, str]]:
         yield self.size < 32, f"scenes of size {self.size}: choose at least 32 pixels a side"
+        yield self.size > LARGEST, f"scenes of size {self.size}: choose at most {LARGEST} pixels a side"
         yield not self.classes, f"scenes without classes: choose from {', '.join(CLASSES)}"
         for name in self.classes:
             yield name not in CLASSES, unknown("class", name, CLASSES)

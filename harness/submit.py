@@ -1,0 +1,196 @@
+"""Runs handed to Slurm through submitit: a job for every command of `harness run`, requeued when it is preempted.
+
+RESULTS/submitted holds what submitit writes (script, pickled job, log) and for every submission one <job>.json of ours,
+by which status and cancel know it. What has been done is told by the runs' records, not by Slurm, which forgets.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness import files, records
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+    from harness.experiment import Experiment
+
+STOPPED = (130, -signal.SIGTERM)  # what `harness run` ends with after a stop signal, in the loop and before it
+TIMEOUTS = 100  # a run longer than its --hours is taken up again as often
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """What a job asks of Slurm; ValueError for what no job can have."""
+
+    partition: str | None  # None: the cluster's default
+    gpus: int
+    workers: int  # that load images, each on a CPU beside the one that trains
+    hours: float
+    at_once: int  # of an array's jobs
+
+    def __post_init__(self) -> None:
+        values = {"gpus": self.gpus, "workers": self.workers, "hours": self.hours, "array": self.at_once}
+        least = {"gpus": 0, "workers": 0, "hours": 0.1, "array": 1}
+        for word, value in values.items():
+            if not value >= least[word]:
+                raise ValueError(f"--{word} {value:g}: must be at least {least[word]}")
+
+    @property
+    def cpus(self) -> int:
+        """Of a job."""
+        return self.workers + 1
+
+    def __str__(self) -> str:
+        parts = [f"{self.hours:g} h", f"CPUs: {self.cpus}", f"GPUs: {self.gpus}"]
+        return ", ".join([*parts, *([f"partition: {self.partition}"] if self.partition else [])])
+
+
+class Submitted(NamedTuple):
+    """A job and the runs that it makes."""
+
+    job: str  # Slurm's id, of an array's job ARRAY_INDEX
+    command: str
+    runs: list[str]
+
+    def state(self, results: Path, queue: Mapping[str, str]) -> str:
+        """Finished as soon as all records are; else as Slurm's queue says, and ended where it no longer has the job."""
+        return "finished" if done(self.runs, results) else queue.get(self.job, "ended")
+
+    def log(self, results: Path) -> Path:
+        """What the job printed."""
+        return results / "submitted" / f"{self.job}_0_log.out"
+
+
+class Job:
+    """One `harness run` in a process of its own, as submitit starts, stops and requeues it."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = [*words]
+        self.process: int | None = None
+
+    def __call__(self) -> None:
+        """Run; SystemExit with the command's exit code where it is not 0.
+
+        Slurm sends its signals to every process of a job. SIGUSR2 is submitit's alone, which calls checkpoint.
+        """
+        line = [sys.executable, "-m", "harness", "run", *self.words]
+        self.process = os.posix_spawn(sys.executable, line, os.environ, setsigmask=[signal.SIGUSR2])
+        code = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+        if code in STOPPED:
+            requeue_preempted()
+        if code:
+            sys.exit(code)
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Stop the run, which writes its checkpoint within a step, and return the same job, which goes on from it."""
+        from submitit.helpers import DelayedSubmission
+
+        with suppress(ProcessLookupError, ChildProcessError):
+            if self.process:
+                os.kill(self.process, signal.SIGTERM)
+                os.waitpid(self.process, 0)
+        return DelayedSubmission(Job(self.words))
+
+
+def requeue_preempted() -> None:
+    """Requeue this job if Slurm still lets it run: it was given time to stop before another one takes its place.
+
+    A job that ends within this time counts as ended. One that is cancelled, or requeued already, no longer runs.
+    """
+    array, index = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    job = f"{array}_{index}" if array else os.environ["SLURM_JOB_ID"]
+    if queued().get(job) == "running":
+        slurm("scontrol", "requeue", job)
+
+
+def slurm(*words: str) -> str:
+    """What a command of Slurm's prints; ValueError in one line where it fails or is not here."""
+    if shutil.which(words[0]) is None:
+        raise ValueError(f"no Slurm here: {words[0]} is not on the PATH")
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(done.stderr.strip() or f"{shlex.join(words)}: exit code {done.returncode}")
+    return done.stdout
+
+
+def queued() -> dict[str, str]:
+    """Job → state, of every job of the user's in Slurm's queue."""
+    lines = slurm("squeue", "--me", "--array", "--noheader", "--format=%i %T").splitlines()
+    return {job: state.lower() for job, state in map(str.split, lines)}
+
+
+def submitted(results: Path) -> list[Submitted]:
+    """Every job that was submitted from here, by its number."""
+    parts = (results / "submitted").glob("*.json")
+    found = [Submitted(job, **facts) for file in parts for job, facts in records.read_json(file).items()]
+    return sorted(found, key=lambda one: [*map(int, one.job.split("_"))])
+
+
+def gaps(lines: Mapping[str, Sequence[Experiment]], results: Path) -> dict[str, list[str]]:
+    """Words of `harness run` → its runs, of the lines with a run that is neither finished nor waits nor runs."""
+    known = submitted(results)
+    queue = queued() if known else {}
+    busy = {run for one in known if one.job in queue for run in one.runs}
+    named = {line: [one.run_id for one in trials] for line, trials in lines.items()}
+    return {line: runs for line, runs in named.items() if not done(runs, results) and busy.isdisjoint(runs)}
+
+
+def done(runs: Sequence[str], results: Path) -> bool:
+    """Whether all of the runs are recorded."""
+    return all((results / "runs" / run / "scores.json").exists() for run in runs)
+
+
+def submit(missing: Mapping[str, list[str]], machine: Sequence[str], asked: Slurm, results: Path) -> list[Submitted]:
+    """Hand a job for each gap to Slurm, several as one array; ValueError where Slurm takes none."""
+    import submitit
+
+    slurm("sbatch", "--version")
+    executor = submitit.SlurmExecutor(results / "submitted", max_num_timeout=TIMEOUTS)
+    executor.update_parameters(
+        job_name="harness", partition=asked.partition, time=round(asked.hours * 60), gpus_per_node=asked.gpus or None,
+        cpus_per_task=asked.cpus, srun_args=[f"--cpus-per-task={asked.cpus}"],  # which srun no longer inherits
+        array_parallelism=asked.at_once, stderr_to_stdout=True, additional_parameters={"requeue": True},
+    )  # fmt: skip
+    try:
+        with redirect_stderr(io.StringIO()):  # sbatch's complaint, which the error holds too
+            taken = executor.submit_array([Job([*shlex.split(line), *machine]) for line in missing])
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        raise ValueError(f"Slurm refused: {' '.join(str(error).split())}") from error
+    made = [Submitted(job.job_id, line, runs) for job, (line, runs) in zip(taken, missing.items(), strict=True)]
+    facts = {one.job: {"command": one.command, "runs": one.runs} for one in made}
+    files.write_json(results / "submitted" / f"{made[0].job.partition('_')[0]}.json", facts)
+    return made
+
+
+def status(results: Path) -> list[str]:
+    """A line for every job that was submitted from here; of one that ended without a record, where it says why."""
+    known = submitted(results)
+    queue = queued() if known else {}
+    lines = [(one, one.state(results, queue)) for one in known]
+    return [
+        f"{one.job:<10} {state:<10} {' '.join(one.runs)}" + (f"  see {one.log(results)}" if state == "ended" else "")
+        for one, state in lines
+    ] or [f"nothing was submitted from {results}"]
+
+
+def cancel(names: Sequence[str], results: Path) -> list[str]:
+    """Cancel these jobs, without a name all that wait or run, and say which; ValueError for what is no job of these."""
+    queue = queued()
+    jobs = [one.job for one in submitted(results) if one.job in queue]
+    if strange := sorted(set(names) - set(jobs)):
+        raise ValueError(f"no job {strange[0]!r} waits or runs: choose from {', '.join(jobs) or 'none'}")
+    if chosen := [job for job in jobs if job in names or not names]:
+        slurm("scancel", *chosen)
+    return [f"cancelled {job}" for job in chosen] or ["no job waits or runs"]
