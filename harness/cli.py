@@ -400,8 +400,8 @@ def reproduce_verb(given: argparse.Namespace) -> None:
     from harness.jobs import spread
 
     watched(given)  # refuses now what every run would refuse
-    line = [*passed_on(given), "--processes", str(given.processes)]
-    if spread(experiments, line, given.jobs, gpus(given), given.processes, given.results):
+    each = [*passed_on(given), "--processes", str(given.processes)]
+    if spread(experiments, each, given.jobs, gpus(given), given.processes, given.results):
         raise SystemExit(1)
 
 
