@@ -67,7 +67,8 @@ def step(name: str, case: str, part: slice) -> Step:
         for image, boxes in zip(images, (FIRST, SECOND[case]), strict=True)
     )
     network = model(name, training=case != "no overlap at all")
-    loss = ranks.share(Training(network, build_optimizer(network, RECIPE)))(first, second)
+    called = ranks.share(Training(network, build_optimizer(network, RECIPE)))  # averages gradients while it lives
+    loss = called(first, second)
     loss.value.backward()
     gradients = {key: weight.grad for key, weight in network.named_parameters() if weight.grad is not None}
     joined = ranks.gather(loss)
