@@ -7,6 +7,7 @@ it starts without torch, so that the command line can read them.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -19,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from benchmarks import resume
 from benchmarks.convert import BLOCKS, convert_file, load_into
@@ -51,6 +52,8 @@ class DetectionError(ValueError):
 @dataclass(frozen=True)
 class Detector:
     """A Faster R-CNN and its fine-tuning; by default a slim R18-FPN for small images on a laptop's CPU."""
+
+    joins: ClassVar[bool] = True
 
     depth: int = 18  # of the ResNet; the backbone file must have the same
     family: str = "fpn"  # fpn, or c4: the last stage is the head
@@ -97,19 +100,25 @@ class Detector:
         on. Everything random follows `seed`: on the CPU the same curve and scores come again, bit for bit, cut
         off or not and with any number of workers. Ctrl-C writes the checkpoint and raises KeyboardInterrupt,
         SIGTERM and SIGUSR1 Requeued. Raises ConvertError for a backbone that does not fit and DetectionError for
-        a loss or a gradient that is not finite.
+        a loss or a gradient that is not finite. With other ranks beside this one, each learns from its part of the
+        batch; curve, checkpoint and scores are the first one's; the others get none.
         """
+        from detectron2.utils import comm
+
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="harness-detection-") as name, log_to(folder / LOG):
             scratch = Path(name)
             weights = scratch / "backbone.pth"
             convert_file(backbone, weights, depth=self.depth)
-            cfg = config(self, data.classes, seed, device)
+            cfg = config(self, data.classes, seed, device, comm.get_world_size())
+            _join_norms(cfg, comm.get_world_size())
             write(folder / CONFIG, lambda out: out.write(cfg.dump().encode()))
-            key = identity(cfg, backbone, data)
+            alone = config(self, data.classes, seed, device.partition(":")[0])  # any number of ranks goes on with it
+            key = identity(alone, backbone, data)
             with self.registered(data, scratch) as (train, test):
                 cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.MODEL.WEIGHTS = (train,), (test,), str(weights)
-                return self.scores(_fine_tune(cfg, folder, key, self.evaluator))
+                found = _fine_tune(cfg, folder, key, self.evaluator)
+                return self.scores(found) if comm.is_main_process() else {}
 
     # what another protocol does in another way
 
@@ -152,6 +161,14 @@ def config(detector: Detector, classes: Sequence[str], seed: int, device: str = 
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(classes)
     _solver(cfg, detector)
     return detector.resolve(cfg)
+
+
+def _join_norms(cfg: Any, processes: int) -> None:
+    """Lets every norm of several processes see the joined batch, as one process does."""
+    joined = "naiveSyncBN_N" if cfg.MODEL.DEVICE == "cpu" else "SyncBN"  # torch's SyncBatchNorm knows GPUs alone
+    for part in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD):
+        if processes > 1 and part.NORM in ("BN", "SyncBN"):
+            part.NORM = joined
 
 
 def _image(cfg: Any, detector: Detector) -> None:
@@ -302,10 +319,10 @@ def _train(cfg: Any, model: nn.Module, folder: Path, key: str) -> None:
     last, optimizer = cfg.SOLVER.MAX_ITER, build_optimizer(cfg, model)
     optimizer.register_step_pre_hook(lambda *_: check_gradients(model))
     trainer = SimpleTrainer(model, (), optimizer)
-    tuning = Tuning(trainer, Checkpoint(folder / CHECKPOINT), key)
-    with tqdm(total=last, desc="fine-tune", unit="it", disable=None) as bar, stop_signals() as stopped:
+    tuning = Tuning(trainer, model, Checkpoint(folder / CHECKPOINT), key)
+    with tqdm(total=last, desc="fine-tune", unit="it", disable=_silent()) as bar, stop_signals() as stopped:
         trainer.register_hooks(_hooks(cfg, tuning, folder / METRICS, bar, stopped))
-        tuning.checkpoint.resume(tuning.take)
+        tuning.resume()
         trim(folder / METRICS, "iteration", tuning.done)
         bar.update(tuning.done)
         trainer.data_loader = batches = Watched(train_loader(cfg, tuning.done))
@@ -335,6 +352,7 @@ class Tuning:
     """
 
     trainer: Any
+    model: nn.Module  # which the trainer calls, with other ranks through a wrapping
     checkpoint: Checkpoint
     key: str  # see identity
     done: int = 0  # iterations
@@ -346,16 +364,41 @@ class Tuning:
         storage, state = self.trainer.storage, self.trainer.state_dict()
         hints = storage.smoothing_hints()
         history = {name: (hints[name], past.values()[-WINDOW:]) for name, past in storage.histories().items()}
-        model = self.trainer.model.state_dict()
+        model = self.model.state_dict()
         self.checkpoint.save({"model": model, "trainer": state, "history": history, "key": self.key})
         self.saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one; every rank from where the first one stands."""
+        from detectron2.utils import comm
+        from torch.nn.parallel import DistributedDataParallel
+
+        if comm.is_main_process():
+            self.checkpoint.resume(self.take)
+        if comm.get_world_size() > 1:
+            self.hear()
+            self.trainer.model = DistributedDataParallel(self.model)  # which also shares the weights
+
+    def hear(self) -> None:
+        """Take the first rank's iteration, rates and momenta, on whatever GPU they lie there."""
+        import torch
+        from torch import distributed
+
+        file = io.BytesIO()
+        torch.save(self.trainer.state_dict() if self.done else None, file)
+        told = [file.getvalue()]
+        distributed.broadcast_object_list(told)
+        state = torch.load(io.BytesIO(told[0]), weights_only=True, map_location="cpu")
+        if state:
+            self.trainer.load_state_dict(state)
+            self.done = state["iteration"] + 1
 
     def take(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, unless it is another fine-tuning's."""
         if state["key"] != self.key:
             print("the checkpoint is of other settings, data, code or weights: from the first iteration on")
             return
-        self.trainer.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state["model"])
         self.trainer.load_state_dict(state["trainer"])
         self.done, self.history = state["trainer"]["iteration"] + 1, state["history"]
 
@@ -366,38 +409,49 @@ class Tuning:
                 trainer.storage.put_scalar(name, value, smoothing_hint=smoothed, cur_iter=iteration)
 
 
+def _silent() -> bool | None:
+    """What tqdm disables: None, a bar that no terminal shows, and every bar of a rank beside the first."""
+    from detectron2.utils import comm
+
+    return None if comm.is_main_process() else True
+
+
 def _hooks(
     cfg: Any, tuning: Tuning, metrics: Path, bar: tqdm[Any], stopped: Callable[[], type[KeyboardInterrupt] | None]
 ) -> list[Any]:
     from detectron2.engine import hooks
     from detectron2.solver import build_lr_scheduler
+    from detectron2.utils import comm
 
     from benchmarks.stream import seed_step, train_loader
 
-    trainer, last = tuning.trainer, cfg.SOLVER.MAX_ITER
+    trainer, last, leads = tuning.trainer, cfg.SOLVER.MAX_ITER, comm.is_main_process()
 
     def show(trainer: Any) -> None:
         bar.set_postfix(loss=f"{trainer.storage.latest()['total_loss'][0]:.3f}", refresh=False)
         bar.update()
 
     def keep(trainer: Any) -> None:
-        ended, stop = trainer.iter == last - 1, stopped()
-        if (trainer.iter + 1) % max(1, last // 100) == 0 or ended:
+        ended, stop = trainer.iter == last - 1, resume.agreed(stopped())
+        if leads and ((trainer.iter + 1) % max(1, last // 100) == 0 or ended):
             write_point(trainer.storage, metrics)
-        if ended or stop or time.monotonic() - tuning.saved > resume.CHECKPOINT_EVERY:
+        if leads and (ended or stop or time.monotonic() - tuning.saved > resume.CHECKPOINT_EVERY):
             tuning.save()
         if stop:
+            comm.synchronize()  # the checkpoint is written
             raise stop
 
     found = [
         hooks.CallbackHook(
-            before_train=tuning.remember, before_step=lambda trainer: seed_step(cfg.SEED, trainer.iter), after_step=show
+            before_train=tuning.remember,
+            before_step=lambda trainer: seed_step(cfg.SEED, trainer.iter, comm.get_rank()),
+            after_step=show if leads else None,  # the losses come together in the first process
         ),
         hooks.IterationTimer(),
         hooks.LRScheduler(trainer.optimizer, build_lr_scheduler(cfg, trainer.optimizer)),
     ]
     if cfg.TEST.PRECISE_BN.ENABLED:
-        found.append(hooks.PreciseBN(0, trainer.model, train_loader(cfg, last), cfg.TEST.PRECISE_BN.NUM_ITER))
+        found.append(hooks.PreciseBN(0, tuning.model, train_loader(cfg, last), cfg.TEST.PRECISE_BN.NUM_ITER))
     return [*found, hooks.CallbackHook(after_step=keep)]
 
 
@@ -416,7 +470,7 @@ def _test(cfg: Any, model: nn.Module, evaluator: Callable[[str], Any]) -> dict[s
     from tqdm import tqdm
 
     name = cfg.DATASETS.TEST[0]
-    with tqdm(evaluation_loader(cfg, name), desc="test", disable=None) as loader:
+    with tqdm(evaluation_loader(cfg, name), desc="test", disable=_silent()) as loader:
         found: dict[str, dict[str, float]] = inference_on_dataset(model, loader, evaluator(name))
     return found
 

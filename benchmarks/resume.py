@@ -164,6 +164,20 @@ def stop_signals() -> Iterator[Callable[[], type[KeyboardInterrupt] | None]]:
             signal.signal(number, handler)
 
 
+def agreed(stop: type[KeyboardInterrupt] | None) -> type[KeyboardInterrupt] | None:
+    """What all ranks of torch.distributed raise once any of them was asked to stop, before all a requeue; else None."""
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        return stop
+    import torch
+
+    known = None, KeyboardInterrupt, Requeued
+    place = torch.tensor(known.index(stop))
+    distributed.all_reduce(place, distributed.ReduceOp.MAX)
+    return known[int(place)]
+
+
 def leave_signals(worker: int) -> None:
     """In a loader's process: a signal to all of a job's processes is for the main one, which still needs the loader.
 

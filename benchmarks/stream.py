@@ -1,6 +1,6 @@
 """What a fine-tuning sees, as a function of the seed and the place in the order: nothing depends on what was before.
 
-The data sets, the shuffles, the grouping by shape and the augmentation are detectron2's.
+The data sets and the augmentation are detectron2's; the shuffles and the grouping by shape are as there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from detectron2.data import DatasetFromList, DatasetMapper, get_detection_dataset_dicts
 from detectron2.data.build import trivial_batch_collator
-from detectron2.data.samplers import TrainingSampler
+from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -46,23 +46,31 @@ class Samples(Dataset[dict[str, Any]]):
 class Batches(Sampler[list[tuple[int, int]]]):
     """The batches of (place, index) from one on: endless shuffles, wide images apart from tall ones."""
 
-    def __init__(self, wide: Sequence[bool], batch: int, seed: int, start: int) -> None:
-        """Begin at batch `start`; `wide` tells the images apart."""
+    def __init__(self, wide: Sequence[bool], batch: int, seed: int, start: int, rank: int = 0, ranks: int = 1) -> None:
+        """Begin at batch `start`; `wide` tells the images apart. Of each batch one rank's share."""
         self.wide, self.batch, self.seed, self.start = wide, batch, seed, start
+        self.share = slice(batch // ranks * rank, batch // ranks * (rank + 1))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Yield one step's keys at a time."""
-        return islice(self.every(), self.start, None)
+        return (batch[self.share] for batch in islice(self.every(), self.start, None))
 
     def every(self) -> Iterator[list[tuple[int, int]]]:
         """All batches from the first one on, as detectron2's AspectRatioGroupedDataset fills them."""
         waiting: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
-        for place, index in enumerate(TrainingSampler(len(self.wide), seed=self.seed)):
+        for place, index in enumerate(shuffles(len(self.wide), self.seed)):
             group = waiting[self.wide[index]]
             group.append((place, index))
             if len(group) == self.batch:
                 yield group.copy()
                 group.clear()
+
+
+def shuffles(count: int, seed: int) -> Iterator[int]:
+    """All indices, shuffled anew each time: detectron2's TrainingSampler, which would keep a rank's part of them."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randperm(count, generator=generator).tolist()
 
 
 def train_loader(cfg: Any, start: int = 0) -> DataLoader[dict[str, Any]]:
@@ -71,7 +79,7 @@ def train_loader(cfg: Any, start: int = 0) -> DataLoader[dict[str, Any]]:
     wide = [image["width"] > image["height"] for image in images]
     return DataLoader(
         Samples(DatasetFromList(images, copy=False), DatasetMapper(cfg, is_train=True), cfg.SEED),
-        batch_sampler=Batches(wide, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED, start),
+        batch_sampler=Batches(wide, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED, start, comm.get_rank(), comm.get_world_size()),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
         worker_init_fn=leave_signals,
@@ -96,6 +104,6 @@ class Watched:
             raise UnreadableImage(str(error).strip().splitlines()[-1].split("UnreadableImage: ")[-1]) from None
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Let all that is random in a step of the model follow the seed and the step."""
-    seed_all_rng(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Let all that is random in a step of the model follow the seed, the step and the rank."""
+    seed_all_rng(int(np.random.SeedSequence([seed, step, *([rank] if rank else [])]).generate_state(1)[0]))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.convert import read_backbone
 from benchmarks.scenes import Scenes
-from harness import ROOT, files, provenance, records
+from harness import ROOT, files, provenance, ranks, records
 from harness.settings import describe
 from methods.recipe import Recipe
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 PARTS = ("backbone.pth", "heads.pth", "curve.jsonl")  # of a finished pre-training; the backbone is written last
-CODE = ("methods/**/*.py", "harness/pretrain.py", "harness/gauges.py")  # what the parts depend on
+CODE = ("methods/**/*.py", "harness/pretrain.py", "harness/gauges.py", "harness/ranks.py")  # what the parts depend on
 
 
 class Origin(NamedTuple):
@@ -33,6 +33,7 @@ class Origin(NamedTuple):
     trained: bool  # not as a seed draws it
     facts: dict[str, Any]  # for the record
     write: Callable[[Path], dict[str, Any]]  # into a run's folder, unless it is there; returns more facts
+    train: Callable[[Path], object] | None = None  # into any folder, with the other ranks; None: not trained here
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,13 @@ class Pretraining:
         images = list_images(folder)
         seen = provenance.fingerprint(images, folder) + ("-reduced" if machine.reduced else "")  # other pixels
         data = {"images": len(images), "fingerprint": seen}
+        ranks.divide("batch", self.recipe.batch)
         key = digest({**self.settings, "seed": seed, **data, "code": code(self.strategy)})
+
+        def train(run: Path) -> None:
+            from harness.pretrain import pretrain  # torch is first needed here
+
+            pretrain(self.strategy, self.recipe, images, run, seed, machine)
 
         def write(run: Path) -> dict[str, Any]:
             if (run / "backbone.pth").exists():
@@ -70,12 +77,11 @@ class Pretraining:
             if donor := find(results, key):
                 take_over(donor, run)
                 return {"taken_over_from": donor.name}
-            from harness.pretrain import pretrain  # torch is first needed here
-
-            pretrain(self.strategy, self.recipe, images, run, seed, machine)
+            ranks.announce("pretrain", key)
+            train(run)
             return {}
 
-        return Origin(key, self.strategy.trains, {"data": data}, write)
+        return Origin(key, self.strategy.trains, {"data": data}, write, train)
 
 
 @dataclass(frozen=True)

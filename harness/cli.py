@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import resume
-from harness import ROOT, board, observers, plugins, records
-from harness.experiment import Experiment, base_words, build, extra_words, finished, run, seed_words, words
+from harness import ROOT, board, observers, plugins, ranks, records
+from harness.experiment import Experiment, base_words, build, extra_words, finished, follow, run, seed_words, words
 from harness.export import KINDS, export
 from harness.presets import PRESETS
 from harness.records import visible
@@ -31,20 +31,25 @@ FORMATS = ("text", "md", "latex", "csv", "json")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 done, 2 refused in one line (HARNESS_TRACEBACK=1 shows where), 130 stopped by Ctrl-C,
-    75 (EX_TEMPFAIL) by SIGTERM or SIGUSR1: the same command goes on, now or when a scheduler repeats it.
+    """Exit code: 0 done, 1 some of many runs failed, 2 refused in one line (HARNESS_TRACEBACK=1 shows where),
+    130 stopped by Ctrl-C, 75 (EX_TEMPFAIL) by SIGTERM or SIGUSR1: the same command goes on, now or when a scheduler
+    repeats it.
     """
-    given = parser().parse_args(argv)
+    line = sys.argv[1:] if argv is None else list(argv)
+    given = parser().parse_args(line)
+    given.line = line
     try:
         given.verb(given)
     except KeyboardInterrupt as stop:
-        print("\nharness: stopped; the same command goes on from here", file=sys.stderr)
+        if ranks.world().leads:
+            print("\nharness: stopped; the same command goes on from here", file=sys.stderr)
         return os.EX_TEMPFAIL if isinstance(stop, resume.Requeued) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         if os.environ.get("HARNESS_TRACEBACK"):
             raise
+        ranks.give_way(error)
         print(f"harness: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
@@ -84,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     made = verb("run", run_verb, "pre-train, fine-tune a detector and record the scores", "run --strategy location",
-                words(), machine_words(), watching_words(), results_words())  # fmt: skip
+                words(), machine_words(), ranks_words(), watching_words(), results_words())  # fmt: skip
     made.add_argument("--dry-run", action="store_true", help="print settings, steps and an estimate; do nothing")
     made = verb("table", table_verb, "print a table of the paper beside our numbers", "table A1 --format md",
                 base_words(), results_words())  # fmt: skip
@@ -111,8 +116,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", metavar="FILE", type=Path, required=True, help="the page, a file that is replaced")
     made.add_argument("--figures", metavar="DIR", type=Path, help="where `harness figure` has drawn (RESULTS/plots)")
     made = verb("reproduce", reproduce_verb, "run all experiments of tables that have not been run",
-                "reproduce A1 A2", base_words(), seed_words(), machine_words(), watching_words(),
+                "reproduce A1 A2", base_words(), seed_words(), machine_words(), ranks_words(), watching_words(),
                 results_words())  # fmt: skip
+    made.add_argument(
+        "--jobs", metavar="K", type=int, default=1, help="runs at once, each with a log in RESULTS/logs (1)"
+    )
     made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
     made = verb("submit", submit_verb, "hand a run, or every gap of tables, to Slurm, requeued when it is preempted",
@@ -209,6 +217,16 @@ def machine_words() -> argparse.ArgumentParser:
     return made
 
 
+def ranks_words() -> argparse.ArgumentParser:
+    """How many processes make a run; not a setting either."""
+    made = argparse.ArgumentParser(add_help=False)
+    made.add_argument(
+        "--processes", "--gpus", metavar="N", type=int, default=1,
+        help="that train together on this machine, with a GPU each or sharing the CPU (1); torchrun says it too",
+    )  # fmt: skip
+    return made
+
+
 def watching_words() -> argparse.ArgumentParser:
     """Who watches a run beside its folder; none of it is a setting of the experiment."""
     made = argparse.ArgumentParser(add_help=False)
@@ -245,7 +263,19 @@ def run_verb(given: argparse.Namespace) -> None:
 
         print(estimate(experiment.trials(given.trials), machine(given)))
         return
-    for one in experiment.trials(given.trials):
+    ranks.leash()
+    if ranks.to_launch(given.processes):
+        raise SystemExit(ranks.launch(given.line, given.processes))
+    with ranks.joined():
+        if not ranks.world().leads:
+            return follow(experiment, machine(given), given.results, CACHE)
+        record(experiment.trials(given.trials), given)
+        ranks.announce()
+
+
+def record(experiments: Sequence[Experiment], given: argparse.Namespace) -> None:
+    """Run the experiments that have not been run, and print all scores."""
+    for one in experiments:
         found = finished(one, given.results)
         if found:
             print(f"this has been run: {found.id}")
@@ -372,7 +402,28 @@ def reproduce_verb(given: argparse.Namespace) -> None:
             left = [one for one in trials if not finished(one, given.results)]
             print(f"{'missing' if left else 'run already':<11}  harness run {line}")
         return
-    reproduce(experiments, watched(given), given.results, CACHE)
+    if given.jobs < 1:
+        raise ValueError(f"--jobs {given.jobs}: at least 1 was expected")
+    if ranks.world().size > 1:
+        raise ValueError("reproduce starts its ranks itself: --processes N instead of torchrun")
+    if given.jobs == given.processes == 1:
+        return reproduce(experiments, watched(given), given.results, CACHE)
+    from harness.jobs import spread
+
+    watched(given)  # refuses now what every run would refuse
+    each = [*passed_on(given), "--processes", str(given.processes)]
+    if spread(experiments, each, given.jobs, gpus(given), given.processes, given.results):
+        raise SystemExit(1)
+
+
+def gpus(given: argparse.Namespace) -> list[str]:
+    """The GPUs that runs may share; none where they compute on the CPU, or on one that is named."""
+    import torch
+
+    if given.device not in (None, "cuda"):
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
 
 def submit_verb(given: argparse.Namespace) -> None:
@@ -537,7 +588,7 @@ def machine(given: argparse.Namespace) -> Machine:
         raise ValueError(f"--device {device}: torch finds no CUDA device here; `harness doctor` says more")
     cuda = device != "cpu"
     return Machine(
-        device,
+        own(device),
         given.workers,
         augment=given.augment or ("device" if cuda else "workers"),
         cache=given.cache,
@@ -545,6 +596,20 @@ def machine(given: argparse.Namespace) -> Machine:
         compile=given.compile,
         fused=cuda if given.fused is None else given.fused,
     )
+
+
+def own(device: str) -> str:
+    """This rank's of the GPUs; ValueError where there are too few for a machine's ranks, or one is named."""
+    here = ranks.world()
+    if here.size == 1 or device == "cpu":
+        return device
+    import torch
+
+    if device != "cuda":
+        raise ValueError(f"--device {device}: each of {here.size} processes takes a GPU of its own, --device cuda")
+    if here.local >= torch.cuda.device_count():
+        raise ValueError(f"{here.local + 1} processes take a GPU each: there are {torch.cuda.device_count()}")
+    return f"cuda:{here.local}"
 
 
 def watched(given: argparse.Namespace) -> Machine:

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.scenes import Scenes
-from harness import board, files, observers, plugins, provenance, records
+from harness import board, files, observers, plugins, provenance, ranks, records
 from harness.backbones import Given, Origin, Pretraining, folder_of, forget_other
 from harness.presets import PRESETS, Preset
 from harness.settings import assign, describe, restore
@@ -227,8 +228,9 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     """
-    named = None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
-    judged = experiment.benchmark.prepare(named, cache)
+    judged = prepared(experiment, cache)
+    if experiment.benchmark.joins:
+        ranks.divide("benchmark.batch", experiment.benchmark.batch)
     origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -248,7 +250,7 @@ def make(experiment: Experiment, judged: Any, origin: Origin, machine: Machine, 
         "command": ["harness", *map(observers.without_password, sys.argv[1:])],
         "code": provenance.code(),
         "versions": provenance.versions(),
-        "machine": {**provenance.device(machine.device), **machine.path},
+        "machine": {**provenance.device(machine.device), **machine.path, **ranks.facts()},
         **origin.facts,
         "backbone": {"key": origin.key},
         "benchmark_data": {"fingerprint": judged.fingerprint, "summary": judged.summary},
@@ -261,6 +263,8 @@ def make(experiment: Experiment, judged: Any, origin: Origin, machine: Machine, 
             with clock(seconds, "pretrain"):
                 facts["backbone"] |= origin.write(folder)
             with clock(seconds, "benchmark"):
+                if experiment.benchmark.joins:
+                    ranks.announce("benchmark", str(folder), str(experiment.tuning_seed))
                 found = experiment.benchmark.evaluate(
                     folder / "backbone.pth", judged, folder, experiment.tuning_seed, machine.device
                 )
@@ -274,6 +278,27 @@ def make(experiment: Experiment, judged: Any, origin: Origin, machine: Machine, 
     files.sweep(folder, CHECKPOINTS)
     tell(f"doubtful: {doubt}" for doubt in facts["doubts"])
     return records.read(folder)
+
+
+def follow(experiment: Experiment, machine: Machine, results: Path, cache: Path) -> None:
+    """What every rank but the first does: its part of what the first one announces, keeping nothing of its own."""
+    while job := ranks.hear():
+        with tempfile.TemporaryDirectory(prefix="harness-rank-") as scratch:
+            if job[0] == "pretrain":
+                origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
+                if origin.train is None or origin.key != job[1]:
+                    raise ValueError(f"rank {ranks.world().rank} has other code or images than the first one")
+                origin.train(Path(scratch))
+            else:
+                judged = prepared(experiment, cache)
+                backbone, seed = Path(job[1], "backbone.pth"), int(job[2])
+                experiment.benchmark.evaluate(backbone, judged, Path(scratch), seed, machine.device)
+
+
+def prepared(experiment: Experiment, cache: Path) -> Any:
+    """The benchmark's data, checked; ValueError where it cannot be used."""
+    named = None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
+    return experiment.benchmark.prepare(named, cache)
 
 
 def tell(lines: Iterable[str]) -> None:

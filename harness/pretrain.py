@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks import resume
 from benchmarks.resume import Checkpoint, leave_signals, stop_signals, trim
-from harness import board, files
+from harness import board, files, ranks
 from harness.gauges import gauges
 from harness.observers import Guest
 from methods.augment import colour
@@ -77,6 +77,7 @@ class Training:
     model: PixSim
     optimizer: torch.optim.SGD
     step: int = 0
+    network: nn.Module | None = None  # calls the model, where ranks share the batch
 
     @property
     def state(self) -> dict[str, Any]:
@@ -132,13 +133,16 @@ def train(
     """The loop: every step from where the training stands to the end of the last epoch."""
     steps = steps_per_epoch(recipe, len(images))
     total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
-    device, saved = torch.device(machine.device), time.monotonic()
+    device, saved, here = torch.device(machine.device), time.monotonic(), ranks.world()
+    training.network = ranks.share(training)
     checkpoint = Checkpoint(folder / CHECKPOINT)
     trim(folder / "curve.jsonl", "step", training.step + 1)
-    batches = load(look(images, recipe, seed, machine), Order(len(images), recipe, seed, training.step), machine)
+    order = Order(len(images), recipe, seed, training.step, here.rank, here.size)
+    batches = load(look(images, recipe, seed, machine), order, machine)
     bar = tqdm(
-        total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None
-    )
+        total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img",
+        disable=None if here.leads else True,
+    )  # fmt: skip
     drawn = board.live(folder, machine.tensorboard)
     with bar, drawn as draw, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
         for first, second in named(batches):
@@ -151,18 +155,19 @@ def train(
                 raise NotFinite(f"{error}; its images: {names}") from None
             training.step += 1
             if training.step % every == 0 or training.step == total:
-                point = measure(training, recipe, epoch, loss)
+                point = measure(training, recipe, epoch, ranks.gather(loss))
                 curve.write(json.dumps(point) + "\n")
                 draw(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
-            stop = stopped()
-            if stop or time.monotonic() - saved > resume.CHECKPOINT_EVERY:
+            stop = resume.agreed(stopped())
+            if here.leads and (stop or time.monotonic() - saved > resume.CHECKPOINT_EVERY):
                 curve.flush()
                 os.fsync(curve.fileno())
                 checkpoint.save(training.state)
                 saved = time.monotonic()
             if stop:
+                ranks.meet()  # the checkpoint is written
                 raise stop
 
 
@@ -177,7 +182,7 @@ def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, Vi
     """One step of SGD; NotFinite, before any weight is changed, where the loss or its gradient is not finite."""
     set_rate(training.optimizer, recipe, epoch)
     with torch.autocast(views[0].image.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        loss: Loss = training.model(*views, epoch)
+        loss: Loss = (training.network or training.model)(*views, epoch)
     training.optimizer.zero_grad()
     loss.value.backward()
     check(training, recipe, epoch, loss)

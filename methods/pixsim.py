@@ -127,11 +127,17 @@ def mirror(forth: Correspondence) -> Correspondence:
 
 def a_rank(count: Tensor) -> Tensor:
     """The mean count of a rank, at least one in all: the ranks' mean loss is then that of the joined batch."""
+    ranks = distributed.get_world_size() if distributed.is_initialized() else 1
+    return in_all(count).clamp(min=1) / ranks
+
+
+def in_all(count: Tensor) -> Tensor:
+    """The count of all ranks together."""
     if not distributed.is_initialized():
-        return count.clamp(min=1)
+        return count
     total = count.detach().to(torch.float32).clone()
     distributed.all_reduce(total)
-    return total.clamp(min=1) / distributed.get_world_size()
+    return total
 
 
 class RegionBranch(nn.Module):
@@ -148,8 +154,9 @@ class RegionBranch(nn.Module):
         kept = rows.weight.sum((1, 2)) > 0
         with torch.autocast(kept.device.type, enabled=False):
             one, other = self.pool(first, rows.query, kept), self.pool(second, rows.key, kept)
-        if len(one) == 0:  # BatchNorm takes no empty batch; every weight still has a gradient, zero
-            return (one.sum() + sum(weight.sum() for weight in self.parameters())) * 0.0 / a_rank(kept.sum())
+        count = in_all(kept.sum())
+        if not count:  # BatchNorm takes no empty batch, save over ranks; every weight still has a gradient, zero
+            return (one.sum() + sum(weight.sum() for weight in self.parameters())) * 0.0
         a, b = self.head(one), self.head(other)
         with torch.autocast(kept.device.type, enabled=False):
             total = (self.contrast(a.p, b.z) + self.contrast(b.p, a.z)) / 2

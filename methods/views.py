@@ -112,9 +112,10 @@ class TwoViews(Dataset[tuple[Any, Any]]):
 class Order(Sampler[list[tuple[int, int]]]):
     """The batches of (epoch, index) from a step on, each epoch a permutation of its own without its ragged end."""
 
-    def __init__(self, images: int, recipe: Recipe, seed: int, start: int) -> None:
-        """Begin at step `start`."""
+    def __init__(self, images: int, recipe: Recipe, seed: int, start: int, rank: int = 0, ranks: int = 1) -> None:
+        """Begin at step `start`; of each batch one rank's share, which in the ranks' order are the batch."""
         self.images, self.recipe, self.seed, self.start = images, recipe, seed, start
+        self.first, self.share = recipe.batch // ranks * rank, recipe.batch // ranks
 
     def __len__(self) -> int:
         """Steps that are left."""
@@ -126,8 +127,8 @@ class Order(Sampler[list[tuple[int, int]]]):
         for epoch in range(self.start // steps, self.recipe.epochs):
             order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
             for step in range(self.start - epoch * steps if epoch == self.start // steps else 0, steps):
-                chosen = order[step * self.recipe.batch : (step + 1) * self.recipe.batch]
-                yield [(epoch, int(index)) for index in chosen]
+                begin = step * self.recipe.batch + self.first
+                yield [(epoch, int(index)) for index in order[begin : begin + self.share]]
 
 
 def mix(*numbers: int) -> int:

@@ -1,0 +1,82 @@
+"""BatchNorm over the joined batch of all ranks (METHODS 1.1): torch's own on GPUs, and the same on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class Sum(torch.autograd.Function):
+    """A sum over the ranks, whose gradient is the ranks' sum too."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        """[...] → the same on every rank."""
+        total = part.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """What all ranks' losses want of this rank's part."""
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
+
+
+class JoinedNorm(nn.modules.batchnorm._BatchNorm):
+    """BatchNorm over all ranks' rows, a rank without any included; torch.nn.SyncBatchNorm knows GPUs alone."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any [B, C, ...] will do."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, ...] normalised; variances are taken of centred values, as F.batch_norm has them."""
+        if not self.training:
+            return super().forward(input)
+        others = [0, *range(2, input.dim())]
+        count = Sum.apply(input.new_tensor(input.numel() // input.shape[1]))
+        mean = Sum.apply(input.sum(others)) / count
+        centred = input - along(mean, input)
+        variance = Sum.apply(centred.square().sum(others)) / count
+        self.follow(mean.detach(), variance.detach() * count / (count - 1))
+        found = centred * along((variance + self.eps).rsqrt(), input)
+        return found if self.weight is None else found * along(self.weight, input) + along(self.bias, input)
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+def along(channels: Tensor, like: Tensor) -> Tensor:
+    """[C] as [1, C, 1, ...]."""
+    return channels.view(1, -1, *[1] * (like.dim() - 2))
+
+
+def join_norms(network: nn.Module, device: torch.device) -> None:
+    """Let every BatchNorm of a network take its statistics over all ranks; weights and names stay."""
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                setattr(module, name, joined_norm(child))
+
+
+def joined_norm(norm: nn.modules.batchnorm._BatchNorm) -> JoinedNorm:
+    """The same layer over all ranks."""
+    made = JoinedNorm(norm.num_features, norm.eps, norm.momentum, norm.affine)
+    made.weight, made.bias = norm.weight, norm.bias
+    made.running_mean, made.running_var = norm.running_mean, norm.running_var
+    made.num_batches_tracked = norm.num_batches_tracked
+    return made.train(norm.training)
