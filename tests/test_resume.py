@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from torch.multiprocessing.spawn import spawn
 
 from benchmarks import detection, resume
 from benchmarks.detection import DetectionError, Detector
@@ -156,6 +157,48 @@ def test_a_killed_fine_tuning_ends_as_if_nothing_had_been(
     (tensors, rest), (expected, others) = tuned(tmp_path / "cut"), tuned(tmp_path / "whole")
     torch.testing.assert_close(tensors, expected, rtol=0, atol=0)
     assert rest == others
+
+
+def tune_on(rank: int, voc: Voc, backbone: Path, folder: Path) -> None:
+    """One of two ranks: a fine-tuning at one go, and one that the second rank is asked to stop."""
+    from detectron2.engine import SimpleTrainer
+    from torch import distributed
+
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", f"file://{folder}/meet", world_size=2, rank=rank)
+    whole, cut = (folder / f"{name}-{rank}" for name in ("whole", "cut"))
+    scores = [SLIM.evaluate(backbone, voc, whole, 3)]
+    with (
+        pytest.raises(Requeued),
+        at_call(SimpleTrainer, "run_step", 2, lambda: rank and os.kill(os.getpid(), signal.SIGUSR1)),
+    ):
+        SLIM.evaluate(backbone, voc, cut, 3)
+    assert (cut / "detection-checkpoint.pth").exists() == (rank == 0)
+    with at_call(SimpleTrainer, "run_step", 3, die):  # two of four iterations are left
+        scores.append(SLIM.evaluate(backbone, voc, cut, 3))
+    torch.save(scores, folder / f"scores-{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_a_fine_tuning_on_two_ranks_is_stopped_by_either_and_ends_as_if_nothing_had_been(
+    voc: Voc, backbone: Path, tmp_path: Path
+) -> None:
+    from detectron2.engine import SimpleTrainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        spawn(tune_on, (voc, backbone, tmp_path), nprocs=2)
+    first, second = (torch.load(tmp_path / f"scores-{rank}.pt", weights_only=True) for rank in range(2))
+    assert first[0] == first[1]
+    assert first[0]
+    assert second == [{}, {}]
+    (tensors, rest), (expected, others) = tuned(tmp_path / "cut-0"), tuned(tmp_path / "whole-0")
+    torch.testing.assert_close(tensors, expected, rtol=0, atol=0)
+    assert rest == others
+    assert told(tmp_path / "cut-0") == told(tmp_path / "whole-0")
+    with at_call(SimpleTrainer, "run_step", 1, die):  # one process goes on with what two have made
+        assert SLIM.evaluate(backbone, voc, tmp_path / "cut-0", 3) == first[0]
 
 
 def test_the_loader_s_processes_change_nothing(voc: Voc, backbone: Path, tmp_path: Path) -> None:
