@@ -108,7 +108,7 @@ def test_ranks_make_the_step_of_one(found: dict[int, dict[tuple[str, str], Step]
         torch.testing.assert_close(ours.value, expected.value, atol=1e-6, rtol=1e-6)
         assert ours.gradients.keys() == expected.gradients.keys()
         for key, gradient in expected.gradients.items():
-            slack = 4e-6 * max(1.0, float(gradient.abs().max()))  # float32, whose sums go another way on each CPU
+            slack = 1e-5 * max(1.0, float(gradient.abs().max()))  # float32, whose sums go another way on each CPU
             torch.testing.assert_close(ours.gradients[key], gradient, atol=slack, rtol=1e-6)
         assert ours.gauges == pytest.approx(expected.gauges, abs=1e-4)
 
