@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 LOCK := constraints.txt setup.cfg pyproject.toml $(wildcard third_party/*/*.toml third_party/*/*.py)
 
-.PHONY: help setup demo test speed results clean
+KILLS ?= 200
+STEPS ?= 5000
+
+.PHONY: help setup demo test torture soak speed results clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed  ## create .venv with the pinned packages and detectron2 (minutes, once)
 
@@ -21,6 +24,12 @@ test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+torture: setup  ## kill tiny runs KILLS times (200), let them go on and compare them with ones left alone
+	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.torture $(KILLS)
+
+soak: setup  ## watch the memory and the open files of a pre-training of STEPS (5000)
+	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.torture --soak $(STEPS)
 
 speed: setup  ## measure a step against the naked backbone, and each strategy against a plain reference
 	@$(BIN)/python -m tests.speed

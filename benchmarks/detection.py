@@ -6,18 +6,24 @@ it starts without torch, so that the command line can read them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
+import os
 import tempfile
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from benchmarks import resume
 from benchmarks.convert import BLOCKS, convert_file, load_into
+from benchmarks.resume import Checkpoint, stop_signals, trim, write
 from benchmarks.voc import Record, Voc
 
 if TYPE_CHECKING:
@@ -33,6 +39,9 @@ METRICS = "detection.jsonl"  # the curve: detectron2's JSON lines
 LOG = "detection.log"
 LOGGERS = ("detectron2", "fvcore", "iopath", "py.warnings", "torch.fx._symbolic_trace")
 CONFIG = "detection.yaml"  # every resolved setting of detectron2
+CHECKPOINT = "detection-checkpoint.pth"
+GRADIENT = "a gradient is not finite"
+WINDOW = 20  # iterations over which the curve's medians go: detectron2's
 
 
 class DetectionError(ValueError):
@@ -84,9 +93,11 @@ class Detector:
     def evaluate(self, backbone: Path, data: Any, folder: Path, seed: int, device: str = "cpu") -> dict[str, float]:
         """The scores in per cent on the test split after fine-tuning on train from the backbone file.
 
-        `folder` keeps the curve, the log and the resolved settings. Everything random follows `seed`: on the
-        CPU the same curve and scores come again, bit for bit. Raises ConvertError for a backbone that does
-        not fit and DetectionError for a loss that is not finite.
+        `folder` keeps the curve, the log, the resolved settings and a checkpoint, from which the same call goes
+        on. Everything random follows `seed`: on the CPU the same curve and scores come again, bit for bit, cut
+        off or not and with any number of workers. Ctrl-C writes the checkpoint and raises KeyboardInterrupt,
+        SIGTERM and SIGUSR1 Requeued. Raises ConvertError for a backbone that does not fit and DetectionError for
+        a loss or a gradient that is not finite.
         """
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="harness-detection-") as name, log_to(folder / LOG):
@@ -94,10 +105,11 @@ class Detector:
             weights = scratch / "backbone.pth"
             convert_file(backbone, weights, depth=self.depth)
             cfg = config(self, data.classes, seed, device)
-            (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
+            write(folder / CONFIG, lambda out: out.write(cfg.dump().encode()))
+            key = identity(cfg, backbone, data)
             with self.registered(data, scratch) as (train, test):
                 cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.MODEL.WEIGHTS = (train,), (test,), str(weights)
-                return self.scores(_fine_tune(cfg, folder / METRICS, self.evaluator))
+                return self.scores(_fine_tune(cfg, folder, key, self.evaluator))
 
     # what another protocol does in another way
 
@@ -251,15 +263,22 @@ def register_head() -> str:
 # --- fine-tuning
 
 
-def _fine_tune(cfg: Any, metrics: Path, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
+def _fine_tune(cfg: Any, folder: Path, key: str, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
     from detectron2.utils.env import seed_all_rng
     from PIL import EpsImagePlugin
 
     EpsImagePlugin.gs_binary = False  # else Pillow has Ghostscript run any image of detectron2's that is PostScript
     seed_all_rng(cfg.SEED)
     model = build(cfg)
-    _train(cfg, model, metrics)
+    _train(cfg, model, folder, key)
     return _test(cfg, model, evaluator)
+
+
+def identity(cfg: Any, backbone: Path, data: Any) -> str:
+    """Of all that decides a fine-tuning: settings, backbone, data and code; only an equal one's checkpoint is its."""
+    sources = [file.read_bytes() for file in (backbone, *sorted(Path(__file__).parent.glob("*.py")))]
+    parts = [cfg.dump().encode(), data.fingerprint.encode(), *sources]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def build(cfg: Any) -> nn.Module:
@@ -272,44 +291,124 @@ def build(cfg: Any) -> nn.Module:
     return model
 
 
-def _train(cfg: Any, model: nn.Module, metrics: Path) -> None:
-    """Runs detectron2's SimpleTrainer; it checks the loss before each update."""
-    from detectron2.data import build_detection_train_loader
+def _train(cfg: Any, model: nn.Module, folder: Path, key: str) -> None:
+    """Runs detectron2's SimpleTrainer from where the checkpoint stands; loss and gradient are checked before use."""
     from detectron2.engine import SimpleTrainer
     from detectron2.solver import build_optimizer
     from tqdm import tqdm
 
-    metrics.unlink(missing_ok=True)  # detectron2 appends, and a run that was cut off may have left its own
-    trainer = SimpleTrainer(model, build_detection_train_loader(cfg), build_optimizer(cfg, model))
-    with tqdm(total=cfg.SOLVER.MAX_ITER, desc="fine-tune", unit="it", disable=None) as bar:
-        trainer.register_hooks(_hooks(cfg, trainer, metrics, bar))
+    from benchmarks.stream import Watched, train_loader
+
+    last, optimizer = cfg.SOLVER.MAX_ITER, build_optimizer(cfg, model)
+    optimizer.register_step_pre_hook(lambda *_: check_gradients(model))
+    trainer = SimpleTrainer(model, (), optimizer)
+    tuning = Tuning(trainer, Checkpoint(folder / CHECKPOINT), key)
+    with tqdm(total=last, desc="fine-tune", unit="it", disable=None) as bar, stop_signals() as stopped:
+        trainer.register_hooks(_hooks(cfg, tuning, folder / METRICS, bar, stopped))
+        tuning.checkpoint.resume(tuning.take)
+        trim(folder / METRICS, "iteration", tuning.done)
+        bar.update(tuning.done)
+        trainer.data_loader = batches = Watched(train_loader(cfg, tuning.done))
         try:
-            trainer.train(0, cfg.SOLVER.MAX_ITER)
-        except FloatingPointError:
+            trainer.train(tuning.done, last)
+        except FloatingPointError as error:
+            what = "gradient" if str(error) == GRADIENT else "loss"
             at = f"iteration {trainer.iter} with lr={cfg.SOLVER.BASE_LR}"
-            raise DetectionError(f"the fine-tuning's loss is not finite at {at}: lower it") from None
+            line = f"the fine-tuning's {what} is not finite at {at}: lower it; its images: {batches.names}"
+            raise DetectionError(line) from None
 
 
-def _hooks(cfg: Any, trainer: Any, metrics: Path, bar: tqdm[Any]) -> list[Any]:
-    from detectron2.data import build_detection_train_loader
+def check_gradients(model: nn.Module) -> None:
+    """FloatingPointError where one is not finite, as detectron2 raises it for the loss."""
+    import torch
+
+    slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    if not torch.stack([torch.linalg.vector_norm(slope, math.inf) for slope in slopes]).max().isfinite():
+        raise FloatingPointError(GRADIENT)
+
+
+@dataclass
+class Tuning:
+    """A fine-tuning as a checkpoint holds it, in detectron2's layout with the last values of the curve beside it.
+
+    No generator's state is in it: what is random in an iteration follows the seed and the iteration.
+    """
+
+    trainer: Any
+    checkpoint: Checkpoint
+    key: str  # see identity
+    done: int = 0  # iterations
+    history: Mapping[str, Any] = field(default_factory=dict)  # name -> whether it is smoothed, (value, iteration)s
+    saved: float = field(default_factory=time.monotonic)
+
+    def save(self) -> None:
+        """Write the checkpoint of the iteration that has been made."""
+        storage, state = self.trainer.storage, self.trainer.state_dict()
+        hints = storage.smoothing_hints()
+        history = {name: (hints[name], past.values()[-WINDOW:]) for name, past in storage.histories().items()}
+        model = self.trainer.model.state_dict()
+        self.checkpoint.save({"model": model, "trainer": state, "history": history, "key": self.key})
+        self.saved = time.monotonic()
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, unless it is another fine-tuning's."""
+        if state["key"] != self.key:
+            print("the checkpoint is of other settings, data, code or weights: from the first iteration on")
+            return
+        self.trainer.model.load_state_dict(state["model"])
+        self.trainer.load_state_dict(state["trainer"])
+        self.done, self.history = state["trainer"]["iteration"] + 1, state["history"]
+
+    def remember(self, trainer: Any) -> None:
+        """Give the curve's medians the values that they reach back to."""
+        for name, (smoothed, past) in self.history.items():
+            for value, iteration in past:
+                trainer.storage.put_scalar(name, value, smoothing_hint=smoothed, cur_iter=iteration)
+
+
+def _hooks(
+    cfg: Any, tuning: Tuning, metrics: Path, bar: tqdm[Any], stopped: Callable[[], type[KeyboardInterrupt] | None]
+) -> list[Any]:
     from detectron2.engine import hooks
     from detectron2.solver import build_lr_scheduler
-    from detectron2.utils.events import JSONWriter
+
+    from benchmarks.stream import seed_step, train_loader
+
+    trainer, last = tuning.trainer, cfg.SOLVER.MAX_ITER
 
     def show(trainer: Any) -> None:
         bar.set_postfix(loss=f"{trainer.storage.latest()['total_loss'][0]:.3f}", refresh=False)
         bar.update()
 
+    def keep(trainer: Any) -> None:
+        ended, stop = trainer.iter == last - 1, stopped()
+        if (trainer.iter + 1) % max(1, last // 100) == 0 or ended:
+            write_point(trainer.storage, metrics)
+        if ended or stop or time.monotonic() - tuning.saved > resume.CHECKPOINT_EVERY:
+            tuning.save()
+        if stop:
+            raise stop
+
     found = [
+        hooks.CallbackHook(
+            before_train=tuning.remember, before_step=lambda trainer: seed_step(cfg.SEED, trainer.iter), after_step=show
+        ),
         hooks.IterationTimer(),
         hooks.LRScheduler(trainer.optimizer, build_lr_scheduler(cfg, trainer.optimizer)),
-        hooks.CallbackHook(after_step=show),
     ]
     if cfg.TEST.PRECISE_BN.ENABLED:
-        loader = build_detection_train_loader(cfg)
-        found.append(hooks.PreciseBN(0, trainer.model, loader, cfg.TEST.PRECISE_BN.NUM_ITER))
-    writer = hooks.PeriodicWriter([JSONWriter(str(metrics))], period=max(1, cfg.SOLVER.MAX_ITER // 100))
-    return [*found, writer]
+        found.append(hooks.PreciseBN(0, trainer.model, train_loader(cfg, last), cfg.TEST.PRECISE_BN.NUM_ITER))
+    return [*found, hooks.CallbackHook(after_step=keep)]
+
+
+def write_point(storage: Any, metrics: Path) -> None:
+    """Append what detectron2's storage knows of this iteration, as its JSONWriter has it: one line, on the disk."""
+    found = storage.latest_with_smoothing_hint(WINDOW)
+    point = {name: value for name, (value, iteration) in found.items() if iteration == storage.iter}
+    with open(metrics, "a", encoding="utf-8") as curve:
+        curve.write(json.dumps({**point, "iteration": storage.iter}, sort_keys=True) + "\n")
+        curve.flush()
+        os.fsync(curve.fileno())
 
 
 def _test(cfg: Any, model: nn.Module, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
@@ -334,7 +433,8 @@ def evaluation_loader(cfg: Any, name: str) -> Any:
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """Detectron2's log, all warnings and what COCO's evaluation prints go to the file and nowhere else."""
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8")  # appends: a fine-tuning that goes on keeps its log
+    handler.handleError = broken_log  # type: ignore[method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     handler.addFilter(without_path)
     loggers = [logging.getLogger(name) for name in LOGGERS]
@@ -354,6 +454,11 @@ def log_to(path: Path) -> Iterator[None]:
             logger.setLevel(level)
             logger.propagate = propagate
         handler.close()
+
+
+def broken_log(record: logging.LogRecord) -> NoReturn:
+    """Raise the error that the log could not be written for, instead of printing it with its traceback."""
+    raise
 
 
 def without_path(record: logging.LogRecord) -> bool:

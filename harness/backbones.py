@@ -65,6 +65,7 @@ class Pretraining:
 
         def write(run: Path) -> dict[str, Any]:
             if (run / "backbone.pth").exists():
+                files.sweep(run, "checkpoint*.pth")  # of a kill between the two
                 return {}
             if donor := find(results, key):
                 take_over(donor, run)
@@ -130,7 +131,9 @@ def find(results: Path, key: str) -> Path | None:
 
 
 def take_over(donor: Path, run: Path) -> None:
-    """Give a run another one's parts, the backbone last."""
+    """Give a run another one's parts, the backbone last, and before it the note whose they are."""
+    note = records.read_json(run / "provenance.json")
+    files.write_json(run / "provenance.json", note | {"backbone": note["backbone"] | {"taken_over_from": donor.name}})
     for name in reversed(PARTS):
         if (donor / name).exists():
             files.link(donor / name, run / name)
@@ -141,8 +144,7 @@ def forget_other(run: Path, key: str) -> bool:
     file = run / "provenance.json"
     if not file.exists() or records.read_provenance(run).get("backbone", {}).get("key") == key:
         return False
-    for name in (*PARTS, "checkpoint.pth", file.name):
-        (run / name).unlink(missing_ok=True)
+    files.sweep(run, *PARTS, "*checkpoint*.pth", file.name)
     shutil.rmtree(run / "tensorboard", ignore_errors=True)
     return True
 

@@ -6,13 +6,13 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import resume
 from harness import ROOT, board, observers, plugins, records
 from harness.experiment import Experiment, base_words, build, extra_words, finished, run, seed_words, words
 from harness.export import KINDS, export
@@ -31,13 +31,15 @@ FORMATS = ("text", "md", "latex", "csv", "json")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 done, 2 refused in one line (HARNESS_TRACEBACK=1 shows where), 130 stopped by Ctrl-C."""
+    """Exit code: 0 done, 2 refused in one line (HARNESS_TRACEBACK=1 shows where), 130 stopped by Ctrl-C,
+    75 (EX_TEMPFAIL) by SIGTERM or SIGUSR1: the same command goes on, now or when a scheduler repeats it.
+    """
     given = parser().parse_args(argv)
     try:
         given.verb(given)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nharness: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return os.EX_TEMPFAIL if isinstance(stop, resume.Requeued) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
@@ -52,7 +54,10 @@ def one_line(error: Exception) -> str:
     """An error's message on one line; of a system error the file and what is wrong with it."""
     if isinstance(error, OSError) and error.strerror:
         return visible(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
-    return visible(" ".join(str(error).split()))
+    text = str(error).strip()
+    if "\nOriginal Traceback" in text:  # of a loader's process: its own words are the last line, behind their kind
+        text = text.splitlines()[-1].partition(": ")[2]
+    return visible(" ".join(text.split()))
 
 
 def say(text: str) -> None:
@@ -232,8 +237,8 @@ def results_words() -> argparse.ArgumentParser:
 
 
 def run_verb(given: argparse.Namespace) -> None:
-    """Run the experiment, unless it has been run; SIGTERM stops it as cleanly as Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the experiment, unless it has been run; SIGTERM and SIGUSR1 stop it as cleanly as Ctrl-C."""
+    resume.requeue_on_signals()
     experiment = build(given)
     if given.dry_run:
         from harness.estimate import estimate
@@ -357,10 +362,10 @@ def report_verb(given: argparse.Namespace) -> None:
 
 
 def reproduce_verb(given: argparse.Namespace) -> None:
-    """Run every experiment of the tables that has not been run; SIGTERM stops it as cleanly as Ctrl-C."""
+    """Run every experiment of the tables that has not been run; SIGTERM and SIGUSR1 stop it as cleanly as Ctrl-C."""
     from harness.reproduce import plan, reproduce
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    resume.requeue_on_signals()
     experiments = plan(given.names, extra_words(given), given.seed, given.trials)
     if given.dry_run:
         for line, trials in experiments.items():

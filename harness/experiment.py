@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.scenes import Scenes
 from harness import board, files, observers, plugins, provenance, records
-from harness.backbones import Given, Pretraining, folder_of, forget_other
+from harness.backbones import Given, Origin, Pretraining, folder_of, forget_other
 from harness.presets import PRESETS, Preset
 from harness.settings import assign, describe, restore
 from methods.recipe import Recipe
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.pretrain import Machine
 
 TRIALS = 1000  # at most
+CHECKPOINTS = "*checkpoint*.pth"  # of the pre-training and of the benchmark: no part of a finished run's record
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,15 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
     records.refuse_links(folder)
+    with files.lock(folder / ".lock", f"run {folder.name} is being made by another process"):
+        return make(experiment, judged, origin, machine, folder)
+
+
+def make(experiment: Experiment, judged: Any, origin: Origin, machine: Machine, folder: Path) -> records.Record:
+    """Run in a folder that is this process's alone, unless another one has just finished the run."""
+    files.sweep(folder, ".*.part")
+    if (folder / "scores.json").exists():
+        return records.read(folder)
     if forget_other(folder, origin.key):
         print("code or data are not those that this run began with: its pre-training starts again", flush=True)
     facts = {
@@ -261,6 +271,7 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
         return scores
 
     observers.observe(folder, experiment.settings, work, machine.observers)
+    files.sweep(folder, CHECKPOINTS)
     tell(f"doubtful: {doubt}" for doubt in facts["doubts"])
     return records.read(folder)
 
@@ -272,16 +283,21 @@ def tell(lines: Iterable[str]) -> None:
 
 
 def finished(experiment: Experiment, results: Path) -> records.Record | None:
-    """The finished run of exactly these settings, None if there is none."""
+    """The finished run of exactly these settings, None if there is none; what a kill left beside it is removed."""
     folder = results / "runs" / experiment.run_id
-    return records.read(folder) if (folder / "scores.json").exists() else None
+    if not (folder / "scores.json").exists():
+        return None
+    files.sweep(folder, CHECKPOINTS, ".lock")
+    return records.read(folder)
 
 
 @contextmanager
 def account(folder: Path, facts: dict[str, Any]) -> Iterator[dict[str, float]]:
     """Write folder/provenance.json before and after the work; the yielded seconds go on from an earlier try's."""
     file = folder / "provenance.json"
-    seconds: dict[str, float] = records.read_provenance(folder).get("seconds", {})
+    earlier = records.read_provenance(folder)
+    seconds: dict[str, float] = earlier.get("seconds", {})
+    facts["backbone"] = earlier.get("backbone", {}) | facts["backbone"]
     try:
         files.write_json(file, {**facts, "seconds": seconds})
         yield seconds

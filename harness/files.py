@@ -1,25 +1,18 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and a lock that a kill opens."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from benchmarks.resume import write
 
-def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """Let `fill` write a temporary sibling, force it to disk and give it the path's name."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+__all__ = ["link", "lock", "sweep", "write", "write_json"]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -35,3 +28,28 @@ def link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         write(target, lambda file: file.write(source.read_bytes()))
+
+
+@contextmanager
+def lock(file: Path, taken: str) -> Iterator[None]:
+    """The block runs in one process at a time, else ValueError says `taken`; the kernel opens a killed one's lock."""
+    with open(file, "ab") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(taken) from None
+        except OSError:
+            pass  # a file system that has no locks
+        if not (file.exists() and os.path.samestat(os.fstat(held.fileno()), file.stat())):
+            raise ValueError(taken)  # its holder ended and removed it since it was opened here
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, *patterns: str) -> None:
+    """Remove the files of these patterns."""
+    for pattern in patterns:
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)

@@ -18,19 +18,21 @@ from harness.plugins import unknown
 def observe(
     folder: Path, settings: dict[str, Any], work: Callable[[], dict[str, float]], guests: Sequence[Guest] = ()
 ) -> dict[str, float]:
-    """Run the work under sacred's eyes; its scores are written last. An unfinished try's files stay in place."""
+    """Run the work under sacred's eyes; its scores are written last, and with them it is finished.
+
+    An unfinished try's files stay in place. Sacred itself is silent: an error of the work is told where it is caught.
+    """
     experiment = sacred_experiment(folder)
     experiment.add_config(settings)
     experiment.observers.extend(guests)
-    scores: dict[str, float] = {}
 
     def main() -> dict[str, float]:
-        scores.update(work())
-        files.write_json(folder / "scores.json", scores)
-        return scores
+        return work()
 
     experiment.main(main)
-    experiment.run(options={"--id": folder.name, "--capture": "no", "--loglevel": "ERROR"})
+    run = experiment.run(options={"--id": folder.name, "--capture": "no", "--loglevel": "CRITICAL"})
+    scores: dict[str, float] = run.result
+    files.write_json(folder / "scores.json", scores)
     return scores
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import signal
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,10 +16,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from benchmarks import resume
+from benchmarks.resume import Checkpoint, leave_signals, stop_signals, trim
 from harness import board, files
 from harness.gauges import gauges
 from harness.observers import Guest
-from harness.records import read_curve
 from methods.augment import colour
 from methods.cache import Cache
 from methods.correspondence import Strategy
@@ -29,12 +28,17 @@ from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe, require
 from methods.views import BrokenImage, Order, TwoViews, Uncoloured, View, frame, normalise
 
-CHECKPOINT_EVERY = 60.0  # seconds
+CHECKPOINT = "checkpoint.pth"
 POINTS = 100  # the curve has about as many, so that the gauges cost next to nothing
+NAMED = 16  # images of a batch that an error names
 
 
 class PretrainError(ValueError):
     """A pre-training that cannot start or go on, in one line."""
+
+
+class NotFinite(PretrainError):
+    """A loss or a gradient that is not finite, before anything was made of it."""
 
 
 @dataclass(frozen=True)
@@ -74,25 +78,21 @@ class Training:
     optimizer: torch.optim.SGD
     step: int = 0
 
-    def save(self, file: Path) -> None:
-        """Write the checkpoint whole or not at all."""
-        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
-        files.write(file, lambda out: torch.save(parts, out))
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds; nothing else decides the steps to come, since their randomness has no history."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
 
-    def resume(self, file: Path) -> None:
-        """Take over a checkpoint; PretrainError where it is damaged. The optimizer's settings stay the recipe's."""
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; any error where it does not fit. The optimizer's settings stay the recipe's."""
         settings = self.optimizer.state_dict()["param_groups"]
-        try:
-            parts = torch.load(file, weights_only=True, map_location="cpu")
-            self.model.load_state_dict(parts["model"])
-            self.optimizer.load_state_dict({"state": parts["optimizer"]["state"], "param_groups": settings})
-            self.step = parts["step"]
-            require("step", self.step, type(self.step) is int and self.step >= 0, "a whole number")
-            for weight, kept in self.optimizer.state.items():
-                momentum = kept.get("momentum_buffer")
-                require("momentum", kept, momentum is None or momentum.shape == weight.shape, "of its weight's shape")
-        except Exception as error:  # torch raises whatever a damaged file leads it into
-            raise PretrainError(f"{file}: not a readable checkpoint, remove it to start again") from error
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": settings})
+        self.step = state["step"]
+        require("step", self.step, type(self.step) is int and self.step >= 0, "a whole number")
+        for weight, kept in self.optimizer.state.items():
+            momentum = kept.get("momentum_buffer")
+            require("momentum", kept, momentum is None or momentum.shape == weight.shape, "of its weight's shape")
 
 
 def pretrain(
@@ -101,8 +101,8 @@ def pretrain(
     """Train on the images and return folder/backbone.pth: the encoder's state dict under torchvision's names.
 
     folder/curve.jsonl holds the curve and folder/heads.pth the strategy's projector and predictor. Goes on from
-    folder/checkpoint.pth; Ctrl-C and SIGTERM write that file and raise KeyboardInterrupt. Raises PretrainError for a
-    loss that is not finite, BrokenImage for an undecodable file.
+    folder/checkpoint.pth; Ctrl-C writes that file and raises KeyboardInterrupt, SIGTERM and SIGUSR1 Requeued. Raises
+    NotFinite for a loss or a gradient that is not finite, BrokenImage for an undecodable file.
     """
     torch.manual_seed(seed)
     device = torch.device(machine.device)
@@ -110,14 +110,13 @@ def pretrain(
     training = Training(model, build_optimizer(model, recipe, machine.fused))
     if machine.compile:
         model.encoder.compile()
-    checkpoint = folder / "checkpoint.pth"
-    if checkpoint.exists():
-        training.resume(checkpoint)
+    checkpoint = Checkpoint(folder / CHECKPOINT)
+    checkpoint.resume(training.take)
     if strategy.trains:
         train(training, recipe, images, folder, seed, machine)
     save(model.branch.head.state_dict(), folder / "heads.pth")
     save(model.encoder.state_dict(), folder / "backbone.pth")  # the last: where it is, the pre-training is done
-    checkpoint.unlink(missing_ok=True)
+    checkpoint.remove()
     return folder / "backbone.pth"
 
 
@@ -134,7 +133,8 @@ def train(
     steps = steps_per_epoch(recipe, len(images))
     total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
     device, saved = torch.device(machine.device), time.monotonic()
-    trim(folder / "curve.jsonl", training.step)
+    checkpoint = Checkpoint(folder / CHECKPOINT)
+    trim(folder / "curve.jsonl", "step", training.step + 1)
     batches = load(look(images, recipe, seed, machine), Order(len(images), recipe, seed, training.step), machine)
     bar = tqdm(
         total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None
@@ -143,7 +143,12 @@ def train(
     with bar, drawn as draw, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
         for first, second in named(batches):
             epoch = training.step // steps
-            loss = update(training, recipe, epoch, (ready(first, device), ready(second, device)))
+            views = ready(first, device), ready(second, device)
+            try:
+                loss = update(training, recipe, epoch, views)
+            except NotFinite as error:
+                names = batch_names(images, recipe, seed, training.step)
+                raise NotFinite(f"{error}; its images: {names}") from None
             training.step += 1
             if training.step % every == 0 or training.step == total:
                 point = measure(training, recipe, epoch, loss)
@@ -151,12 +156,14 @@ def train(
                 draw(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
-            if stopped() or time.monotonic() - saved > CHECKPOINT_EVERY:
+            stop = stopped()
+            if stop or time.monotonic() - saved > resume.CHECKPOINT_EVERY:
                 curve.flush()
-                training.save(folder / "checkpoint.pth")
+                os.fsync(curve.fileno())
+                checkpoint.save(training.state)
                 saved = time.monotonic()
-            if stopped():
-                raise KeyboardInterrupt
+            if stop:
+                raise stop
 
 
 def steps_per_epoch(recipe: Recipe, images: int) -> int:
@@ -167,17 +174,33 @@ def steps_per_epoch(recipe: Recipe, images: int) -> int:
 
 
 def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
-    """One step of SGD; PretrainError, before anything is changed, where the loss is not finite."""
+    """One step of SGD; NotFinite, before any weight is changed, where the loss or its gradient is not finite."""
     set_rate(training.optimizer, recipe, epoch)
     with torch.autocast(views[0].image.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         loss: Loss = training.model(*views, epoch)
-    if not torch.isfinite(loss.value):
-        value, lr = loss.value.item(), recipe.lr
-        raise PretrainError(f"the loss is {value} at step {training.step} (epoch {epoch}): lower lr (now {lr})")
     training.optimizer.zero_grad()
     loss.value.backward()
+    check(training, recipe, epoch, loss)
     training.optimizer.step()
     return loss
+
+
+def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
+    """NotFinite where the loss or the largest gradient is; one wait for the device."""
+    slopes = [weight.grad for weight in training.model.parameters() if weight.grad is not None]
+    largest = torch.stack([torch.linalg.vector_norm(slope, math.inf) for slope in slopes]).max()
+    found = torch.stack([loss.value.detach(), largest]).tolist()
+    for name, value in zip(("loss", "gradient"), found, strict=True):
+        if not math.isfinite(value):
+            at = f"step {training.step} (epoch {epoch})"
+            raise NotFinite(f"the {name} is {value} at {at}: lower lr (now {recipe.lr})")
+
+
+def batch_names(images: Sequence[Path], recipe: Recipe, seed: int, step: int) -> str:
+    """The files of a step's batch, for an error."""
+    chosen = next(iter(Order(len(images), recipe, seed, step)))
+    more = f" and {len(chosen) - NAMED} more" if len(chosen) > NAMED else ""
+    return ", ".join(images[index].name for _, index in chosen[:NAMED]) + more
 
 
 def build_optimizer(model: PixSim, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
@@ -240,34 +263,6 @@ def named(batches: DataLoader[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
 
 
 def prepare_worker(worker: int) -> None:
-    """A terminal's Ctrl-C and a cluster's SIGTERM reach every process, but it is the main one that stops its loader's.
-
-    A loader process that dies of the signal takes the checkpoint with it, so only the second SIGTERM ends it.
-    """
+    """One thread, and the job's signals left to the main process."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-
-
-def trim(curve: Path, step: int) -> None:
-    """Drop the points beyond a step, which a run that was killed wrote after its last checkpoint."""
-    kept = [f"{json.dumps(point)}\n" for point in read_curve(curve.parent) if point["step"] <= step]
-    files.write(curve, lambda out: out.write("".join(kept).encode()))
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C or SIGTERM only makes the yielded function true; the second one interrupts at once."""
-    seen: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    leave_signals(worker)

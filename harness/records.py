@@ -76,7 +76,9 @@ def read(folder: Path) -> Record:
     finished = (folder / "scores.json").exists()
     scores = read_json(folder / "scores.json", SCORES) if finished else None
     read_provenance(folder)
-    status = "COMPLETED" if finished else visible(run.get("status", "RUNNING"))
+    status = visible(run.get("status", "RUNNING"))
+    if finished != (status == "COMPLETED"):  # a kill came between sacred's last word and ours
+        status = "COMPLETED" if finished else "RUNNING"
     return Record(folder, {"trial": 0, **settings}, scores, status)
 
 
@@ -183,16 +185,24 @@ def fits(content: Any, form: Any) -> bool:
 
 
 def read_all(results: Path) -> tuple[list[Record], list[str]]:
-    """Every readable record under results/runs, and one line for each folder that is not one."""
+    """Every readable record under results/runs, and one line for each folder that is not one.
+
+    A run that has only just begun, whose settings are not written yet, is neither.
+    """
     records, broken = [], []
     runs = results / "runs"
     for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
-        if folder.is_dir() and not folder.name.startswith("."):
+        if folder.is_dir() and not folder.name.startswith(".") and not beginning(folder):
             try:
                 records.append(read(folder))
             except ValueError as error:
                 broken.append(str(error))
     return records, broken
+
+
+def beginning(folder: Path) -> bool:
+    """Whether a run's settings, the second file that sacred writes, are still to come, or were when it was killed."""
+    return not any((folder / name).exists() for name in ("config.json", "scores.json"))
 
 
 def find(results: Path, name: str) -> Record:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from harness.experiment import Experiment
 
-STOPPED = (130, -signal.SIGTERM)  # what `harness run` ends with after a stop signal, in the loop and before it
+# what `harness run` ends with after a stop signal, once it has begun and before it
+STOPPED = (os.EX_TEMPFAIL, 130, -signal.SIGTERM)
 TIMEOUTS = 100  # a run longer than its --hours is taken up again as often
 
 

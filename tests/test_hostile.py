@@ -27,10 +27,11 @@ from torch import Tensor, nn
 
 from benchmarks import voc
 from benchmarks.convert import ConvertError, convert_file, names, read_backbone
+from benchmarks.resume import Checkpoint, DamagedCheckpoint
 from harness import experiment, figures, plugins, records, tables
 from harness.backbones import Pretraining
 from harness.cli import main, one_line
-from harness.pretrain import PretrainError, Training
+from harness.pretrain import Training
 from harness.settings import describe, restore
 from methods import views
 from methods.recipe import Recipe
@@ -94,7 +95,7 @@ def tiny() -> Training:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "checkpoint.pth": lambda file: tiny().resume(file),
+    "checkpoint.pth": lambda file: Checkpoint(file).resume(tiny().take),
     "heads.pth": lambda file: figures.fill(nn.Linear(3, 2), file),
     "backbone.pth": lambda file: read_backbone(file, 18),
     "backbone.pt": lambda file: read_backbone(file, 18),
@@ -477,8 +478,8 @@ def odd_checkpoints() -> Iterator[Any]:
 def test_500_spoilt_weights_files_are_read_or_refused(tmp_path: Path) -> None:
     chance, file = random.Random(0), tmp_path / "checkpoint.pth"
     kinds: list[tuple[bytes, Callable[[Path], object], type[Exception]]] = []
-    tiny().save(file)
-    kinds += [(file.read_bytes(), READERS["checkpoint.pth"], PretrainError)] * 4
+    Checkpoint(file).save(tiny().state)
+    kinds += [(file.read_bytes(), READERS["checkpoint.pth"], DamagedCheckpoint)] * 4
     for write in (by_torch, by_old_torch):
         write({"state_dict": light_backbone()}, file)
         kinds.append((file.read_bytes(), READERS["backbone.pth"], ConvertError))
@@ -499,7 +500,7 @@ def test_odd_content_of_weights_files_is_refused(tmp_path: Path) -> None:
     for content in odd_checkpoints():
         torch.save(content, file)
         for name in ("checkpoint.pth", "backbone.pth", "theirs.pth"):
-            error = PretrainError if name == "checkpoint.pth" else ConvertError
+            error = DamagedCheckpoint if name == "checkpoint.pth" else ConvertError
             assert not accepted(READERS[name], file, error), (name, content)
     state, odd = light_backbone(), torch.zeros(64, 3, 7, 7)
     for conv in (odd.to_sparse(), odd.to(torch.complex64), odd.half()[:, :2], odd.bool(), odd + torch.nan):

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 
+from benchmarks.resume import DamagedCheckpoint
 from harness import cli
 from harness import pretrain as module
 from harness.estimate import noise
@@ -216,7 +217,7 @@ def test_a_broken_image_is_named_in_one_line(tmp_path: Path, workers: int) -> No
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, files: list[Path]) -> None:
     for content in (b"", b"no checkpoint"):
         (tmp_path / "checkpoint.pth").write_bytes(content)
-        with pytest.raises(PretrainError, match=r"checkpoint\.pth: not a readable checkpoint"):
+        with pytest.raises(DamagedCheckpoint, match=r"checkpoint\.pth: not a readable checkpoint"):
             train(tmp_path, files)
 
 

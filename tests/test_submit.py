@@ -210,7 +210,7 @@ job()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGUSR2, 0)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR2, 0)])
 def test_a_signal_to_all_processes_of_a_job_stops_it_with_a_checkpoint(
     number: int, code: int, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,11 @@ class Scenes(Detector, Benchmark):
 
         folder = cache / f"scenes-{self.fingerprint}"
         if not folder.exists():
-            write(folder, self.layout, self.counts, self.draw, progress=sys.stderr.isatty())
+            try:
+                write(folder, self.layout, self.counts, self.draw, progress=sys.stderr.isatty())
+            except OSError:
+                if not folder.exists():  # else another process has composed the same ones meanwhile
+                    raise
         return folder
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:

@@ -1,0 +1,101 @@
+"""What a fine-tuning sees, as a function of the seed and the place in the order: nothing depends on what was before.
+
+The data sets, the shuffles, the grouping by shape and the augmentation are detectron2's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.data import DatasetFromList, DatasetMapper, get_detection_dataset_dicts
+from detectron2.data.build import trivial_batch_collator
+from detectron2.data.samplers import TrainingSampler
+from detectron2.utils.env import seed_all_rng
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from benchmarks.resume import leave_signals
+
+
+class UnreadableImage(ValueError):
+    """An image that could be read before the fine-tuning began and cannot now."""
+
+
+class Samples(Dataset[dict[str, Any]]):
+    """Augmented images by (place, index), each a function of the seed and the key, whatever process makes it."""
+
+    def __init__(self, images: Any, mapper: Any, seed: int) -> None:
+        """Keep the list; nothing is read yet."""
+        self.images, self.mapper, self.seed = images, mapper, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """The image at `index`, augmented for `place`: detectron2 draws from numpy's generator alone."""
+        place, index = key
+        np.random.seed([self.seed, place])
+        image = self.images[index]
+        try:
+            found: dict[str, Any] = self.mapper(image)
+        except (OSError, SyntaxError) as error:
+            raise UnreadableImage(f"{image['file_name']}: cannot be read ({error})") from error
+        return found
+
+
+class Batches(Sampler[list[tuple[int, int]]]):
+    """The batches of (place, index) from one on: endless shuffles, wide images apart from tall ones."""
+
+    def __init__(self, wide: Sequence[bool], batch: int, seed: int, start: int) -> None:
+        """Begin at batch `start`; `wide` tells the images apart."""
+        self.wide, self.batch, self.seed, self.start = wide, batch, seed, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Yield one step's keys at a time."""
+        return islice(self.every(), self.start, None)
+
+    def every(self) -> Iterator[list[tuple[int, int]]]:
+        """All batches from the first one on, as detectron2's AspectRatioGroupedDataset fills them."""
+        waiting: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+        for place, index in enumerate(TrainingSampler(len(self.wide), seed=self.seed)):
+            group = waiting[self.wide[index]]
+            group.append((place, index))
+            if len(group) == self.batch:
+                yield group.copy()
+                group.clear()
+
+
+def train_loader(cfg: Any, start: int = 0) -> DataLoader[dict[str, Any]]:
+    """The batches of the registered train split from one on; equal for any number of workers."""
+    images = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    wide = [image["width"] > image["height"] for image in images]
+    return DataLoader(
+        Samples(DatasetFromList(images, copy=False), DatasetMapper(cfg, is_train=True), cfg.SEED),
+        batch_sampler=Batches(wide, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED, start),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=trivial_batch_collator,
+        worker_init_fn=leave_signals,
+        generator=torch.Generator(),  # else the loader draws from the one that the model draws from
+    )
+
+
+class Watched:
+    """The batches, of which the last one's files are known."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        """Nothing is loaded yet."""
+        self.batches, self.names = batches, ""
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        """Hand on; an error in a loader's process comes with its whole traceback, of which the last line is told."""
+        try:
+            for batch in self.batches:
+                self.names = ", ".join(image["file_name"].rpartition("/")[2] for image in batch)
+                yield batch
+        except UnreadableImage as error:
+            raise UnreadableImage(str(error).strip().splitlines()[-1].split("UnreadableImage: ")[-1]) from None
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Let all that is random in a step of the model follow the seed and the step."""
+    seed_all_rng(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
