@@ -228,8 +228,8 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     """
     named = None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
-    judged = experiment.benchmark.prepare(named, cache)
     origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
+    judged = experiment.benchmark.prepare(named, cache)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
     records.refuse_links(folder)
