@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.scenes import Scenes
 from harness import board, files, observers, plugins, provenance, records
-from harness.backbones import Given, Origin, Pretraining, folder_of, forget_other
+from harness.backbones import CHECKPOINTS, Given, Origin, Pretraining, folder_of, forget_other
 from harness.presets import PRESETS, Preset
 from harness.settings import assign, describe, restore
 from methods.recipe import Recipe
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from harness.pretrain import Machine
 
 TRIALS = 1000  # at most
-CHECKPOINTS = "*checkpoint*.pth"  # of the pre-training and of the benchmark: no part of a finished run's record
 
 
 @dataclass(frozen=True)
