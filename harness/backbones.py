@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 PARTS = ("backbone.pth", "heads.pth", "curve.jsonl")  # of a finished pre-training; the backbone is written last
+CHECKPOINTS = "*checkpoint*.pth"  # of the pre-training and of the benchmark: no part of a finished run's record
 CODE = ("methods/**/*.py", "harness/pretrain.py", "harness/gauges.py", "harness/ranks.py")  # what the parts depend on
 
 
@@ -90,7 +91,6 @@ class Given:
 
     file: Path
     sha256: str
-
     depth: int  # of the ResNet that it must be
 
     @property
@@ -150,7 +150,7 @@ def forget_other(run: Path, key: str) -> bool:
     file = run / "provenance.json"
     if not file.exists() or records.read_provenance(run).get("backbone", {}).get("key") == key:
         return False
-    files.sweep(run, *PARTS, "*checkpoint*.pth", file.name)
+    files.sweep(run, *PARTS, CHECKPOINTS, file.name)
     shutil.rmtree(run / "tensorboard", ignore_errors=True)
     return True
 

@@ -462,9 +462,12 @@ def asked_for(given: argparse.Namespace) -> dict[str, list[Experiment]]:
 def passed_on(given: argparse.Namespace) -> list[str]:
     """The words of a job's command that its settings do not hold."""
     results = None if given.results == ROOT / "results" else given.results
+    values = {"--workers": given.workers, "--device": given.device, "--augment": given.augment,
+              "--cache": given.cache or None, "--results": results}  # fmt: skip
+    flags = {"--reduced": given.reduced, "--compile": given.compile, "--fused": given.fused,
+             "--no-fused": given.fused is False, "--tensorboard": given.tensorboard}  # fmt: skip
     watching = [word for one in given.observer for word in ("--observer", one)]
-    watching += ["--tensorboard"] if given.tensorboard else []
-    return [*pairs({"--workers": given.workers, "--device": given.device, "--results": results}), *watching]
+    return [*pairs(values), *watching, *(flag for flag, wanted in flags.items() if wanted)]
 
 
 def pairs(values: Mapping[str, object]) -> list[str]:

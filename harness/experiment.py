@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.scenes import Scenes
 from harness import board, files, observers, plugins, provenance, ranks, records
-from harness.backbones import Given, Origin, Pretraining, folder_of, forget_other
+from harness.backbones import CHECKPOINTS, Given, Origin, Pretraining, folder_of, forget_other
 from harness.presets import PRESETS, Preset
 from harness.settings import assign, describe, restore
 from methods.recipe import Recipe
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from harness.pretrain import Machine
 
 TRIALS = 1000  # at most
-CHECKPOINTS = "*checkpoint*.pth"  # of the pre-training and of the benchmark: no part of a finished run's record
 
 
 @dataclass(frozen=True)
@@ -228,10 +227,11 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     """
-    judged = prepared(experiment, cache)
     if experiment.benchmark.joins:
         ranks.divide("benchmark.batch", experiment.benchmark.batch)
+    named = named_data(experiment)
     origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
+    judged = experiment.benchmark.prepare(named, cache)
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True, exist_ok=True)
     records.refuse_links(folder)
@@ -290,15 +290,14 @@ def follow(experiment: Experiment, machine: Machine, results: Path, cache: Path)
                     raise ValueError(f"rank {ranks.world().rank} has other code or images than the first one")
                 origin.train(Path(scratch))
             else:
-                judged = prepared(experiment, cache)
+                judged = experiment.benchmark.prepare(named_data(experiment), cache)
                 backbone, seed = Path(job[1], "backbone.pth"), int(job[2])
                 experiment.benchmark.evaluate(backbone, judged, Path(scratch), seed, machine.device)
 
 
-def prepared(experiment: Experiment, cache: Path) -> Any:
-    """The benchmark's data, checked; ValueError where it cannot be used."""
-    named = None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
-    return experiment.benchmark.prepare(named, cache)
+def named_data(experiment: Experiment) -> Path | None:
+    """The benchmark's folder, if the user named one; ValueError where it is none."""
+    return None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
 
 
 def tell(lines: Iterable[str]) -> None:

@@ -19,7 +19,6 @@ from markupsafe import Markup
 
 from harness import claims, files, records, tables
 from harness.compare import flat
-from harness.experiment import build, words
 from harness.records import Record
 from harness.statistics import Comparison, Verdict, cell
 from harness.tables import GAUGES, Column, Row
@@ -281,7 +280,7 @@ def data_uri(kind: str, content: bytes) -> str:
 def settings_of(rows: Sequence[Row]) -> Settings:
     """Row → dotted setting → value, of the rows that can be run."""
     can = [row for row in rows if not row.missing]
-    return {row.label: flat(tables.seedless(build(words().parse_args(shlex.split(row.words))).settings)) for row in can}
+    return {row.label: flat(tables.seedless(tables.settings_of(row.words))) for row in can}
 
 
 def common(settings: Settings) -> dict[str, str]:

@@ -145,7 +145,7 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str])
         ("run --strategy location --benchmark voc-folder", "needs a folder: --benchmark-data DIR"),
         ("run --strategy location --benchmark voc-folder --benchmark-data /no/such", "no such folder"),
         ("run --strategy location --data /no/such", "/no/such: no such folder"),
-        ("run --strategy location --preset paper", "needs a VOCdevkit folder: --benchmark-data DIR"),
+        ("run --strategy location --preset paper", "no data of its own to pre-train on: --data DIR"),
         ("table A3", "no table 'A3': choose from A1, A2, coco, gauges"),
         ("reproduce A1 A3", "no table 'A3': choose from A1, A2, coco, gauges"),
         ("run --strategy candidate_regions --set match.boxes=sclr", "boxes=sclr: choose from resim, scrl"),

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import ROOT, submit
+from harness import ROOT, cli, submit
 from harness.cli import main
 from harness.submit import Job, requeue_preempted
 from tests.pictures import photos
@@ -180,6 +180,17 @@ def test_bad_words_are_refused(
     (told,) = capsys.readouterr().err.splitlines()
     assert says in told
     assert not [*stand_in.glob("results/submitted/*.json")]
+
+
+def test_a_job_has_every_word_about_its_machine() -> None:
+    line = "--workers 3 --device cpu --augment device --cache 2 --reduced --compile --fused"
+    watching = ["--tensorboard", "--observer", "file:x"]
+    given = cli.parser().parse_args(["submit", "--strategy", "location", *line.split(), *watching])
+    again = cli.parser().parse_args(["run", "--strategy", "location", *cli.passed_on(given)])
+    for action in (*cli.machine_words()._actions, *cli.watching_words()._actions):
+        assert getattr(again, action.dest) == getattr(given, action.dest) != action.default, action.dest
+    unfused = cli.parser().parse_args(["submit", "--no-fused"])
+    assert "--no-fused" in cli.passed_on(unfused)
 
 
 def test_a_job_ends_as_its_command_does(place: Path) -> None:
