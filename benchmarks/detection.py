@@ -314,7 +314,7 @@ def _train(cfg: Any, model: nn.Module, folder: Path, key: str) -> None:
     from detectron2.solver import build_optimizer
     from tqdm import tqdm
 
-    from benchmarks.stream import Watched, train_loader
+    from benchmarks.stream import Watched, batch_names, train_loader
 
     last, optimizer = cfg.SOLVER.MAX_ITER, build_optimizer(cfg, model)
     optimizer.register_step_pre_hook(lambda *_: check_gradients(model))
@@ -325,14 +325,14 @@ def _train(cfg: Any, model: nn.Module, folder: Path, key: str) -> None:
         tuning.resume()
         trim(folder / METRICS, "iteration", tuning.done)
         bar.update(tuning.done)
-        trainer.data_loader = batches = Watched(train_loader(cfg, tuning.done))
+        trainer.data_loader = Watched(train_loader(cfg, tuning.done))
         try:
             trainer.train(tuning.done, last)
         except FloatingPointError as error:
             what = "gradient" if str(error) == GRADIENT else "loss"
             at = f"iteration {trainer.iter} with lr={cfg.SOLVER.BASE_LR}"
-            line = f"the fine-tuning's {what} is not finite at {at}: lower it; its images: {batches.names}"
-            raise DetectionError(line) from None
+            line = f"the fine-tuning's {what} is not finite at {at}: lower it; its images: "
+            raise DetectionError(line + ", ".join(batch_names(cfg, trainer.iter))) from None
 
 
 def check_gradients(model: nn.Module) -> None:

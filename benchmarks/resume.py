@@ -6,19 +6,23 @@ It lies here because a benchmark may import nothing of harness. It starts withou
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 CHECKPOINT_EVERY = 60.0  # seconds
 REQUEUE = (signal.SIGTERM, signal.SIGUSR1)  # what a scheduler sends to a job that it wants to run later
+ECHO = 2.0  # seconds in which it comes again: a scheduler signals every process, and a launcher hands its own on
+heard: dict[int, float] = {}  # signal → when it came last
 
 
 class DamagedCheckpoint(ValueError):
@@ -135,15 +139,23 @@ def load(file: Path) -> dict[str, Any]:
 # --- signals
 
 
-def interrupt(number: int, frame: FrameType | None = None) -> None:
+def interrupt(number: int) -> NoReturn:
     """Stop at once."""
     raise Requeued if number in REQUEUE else KeyboardInterrupt
 
 
+def echoes(number: int) -> bool:
+    """Whether this is a scheduler's signal that was heard just now, and not a second one."""
+    now = time.monotonic()
+    before, heard[number] = heard.get(number, -math.inf), now
+    return number in REQUEUE and now - before < ECHO
+
+
 def requeue_on_signals() -> None:
     """From now on SIGTERM and SIGUSR1 stop the process as cleanly as Ctrl-C."""
+    heard.clear()
     for number in REQUEUE:
-        signal.signal(number, interrupt)
+        signal.signal(number, lambda number, frame: None if echoes(number) else interrupt(number))
 
 
 @contextmanager
@@ -152,6 +164,8 @@ def stop_signals() -> Iterator[Callable[[], type[KeyboardInterrupt] | None]]:
     seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        if echoes(number):
+            return
         if seen:
             interrupt(number)
         seen.append(number)

@@ -6,6 +6,7 @@ The data sets and the augmentation are detectron2's; the shuffles and the groupi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -75,11 +76,10 @@ def shuffles(count: int, seed: int) -> Iterator[int]:
 
 def train_loader(cfg: Any, start: int = 0) -> DataLoader[dict[str, Any]]:
     """The batches of the registered train split from one on; equal for any number of workers."""
-    images = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
-    wide = [image["width"] > image["height"] for image in images]
+    images = listed(cfg)
     return DataLoader(
         Samples(DatasetFromList(images, copy=False), DatasetMapper(cfg, is_train=True), cfg.SEED),
-        batch_sampler=Batches(wide, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED, start, comm.get_rank(), comm.get_world_size()),
+        batch_sampler=drawn(cfg, images, start, comm.get_rank(), comm.get_world_size()),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
         worker_init_fn=leave_signals,
@@ -87,19 +87,36 @@ def train_loader(cfg: Any, start: int = 0) -> DataLoader[dict[str, Any]]:
     )
 
 
-class Watched:
-    """The batches, of which the last one's files are known."""
+def listed(cfg: Any) -> list[dict[str, Any]]:
+    """The registered train split."""
+    found: list[dict[str, Any]] = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    return found
 
-    def __init__(self, batches: Iterable[Any]) -> None:
-        """Nothing is loaded yet."""
-        self.batches, self.names = batches, ""
+
+def drawn(cfg: Any, images: Sequence[dict[str, Any]], start: int, rank: int = 0, ranks: int = 1) -> Batches:
+    """The keys of the batches from one on, of each one rank's share."""
+    wide = [image["width"] > image["height"] for image in images]
+    return Batches(wide, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED, start, rank, ranks)
+
+
+def batch_names(cfg: Any, step: int) -> list[str]:
+    """The files of a step's batch, whichever ranks they went to, for an error."""
+    images = listed(cfg)
+    return [images[index]["file_name"].rpartition("/")[2] for _, index in next(iter(drawn(cfg, images, step)))]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The batches, with an image that cannot be read told in a line."""
+
+    batches: Iterable[Any]
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         """Hand on; an error in a loader's process comes with its whole traceback, of which the last line is told."""
         try:
-            for batch in self.batches:
-                self.names = ", ".join(image["file_name"].rpartition("/")[2] for image in batch)
-                yield batch
+            yield from self.batches
         except UnreadableImage as error:
             raise UnreadableImage(str(error).strip().splitlines()[-1].split("UnreadableImage: ")[-1]) from None
 

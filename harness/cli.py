@@ -124,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("names", metavar="TABLE", nargs="+", help="A1, A2, coco, gauges, or a dotted path")
     made.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
     made = verb("submit", submit_verb, "hand a run, or every gap of tables, to Slurm, requeued when it is preempted",
-                "submit A1 A2 --partition gpu --hours 24", words(), machine_words(), watching_words(),
+                "submit A1 A2 --partition gpu --hours 24", words(), machine_words(), ranks_words(), watching_words(),
                 results_words())  # fmt: skip
     submit_words(made)
     verb("list", list_verb, "list all that can be chosen by name", "list")
@@ -162,7 +162,6 @@ def submit_words(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("the queue").add_argument
     add("--slurm", action="store_true", help="hand it to Slurm: the one queue there is, so it may be left out")
     add("--partition", metavar="NAME", help="where the jobs wait (the cluster's default)")
-    add("--gpus", metavar="N", type=int, help="of a job (1, with --device cpu 0)")
     add(
         "--hours",
         metavar="H",
@@ -220,10 +219,10 @@ def machine_words() -> argparse.ArgumentParser:
 def ranks_words() -> argparse.ArgumentParser:
     """How many processes make a run; not a setting either."""
     made = argparse.ArgumentParser(add_help=False)
-    made.add_argument(
-        "--processes", "--gpus", metavar="N", type=int, default=1,
-        help="that train together on this machine, with a GPU each or sharing the CPU (1); torchrun says it too",
-    )  # fmt: skip
+    group = made.add_argument_group("processes that train together; under torchrun its own")
+    add = group.add_mutually_exclusive_group().add_argument
+    add("--processes", metavar="N", type=int, default=1, help="on this machine, with a GPU each or sharing the CPU (1)")
+    add("--gpus", metavar="N", type=int, help="as many, each with a GPU of its own")
     return made
 
 
@@ -264,8 +263,8 @@ def run_verb(given: argparse.Namespace) -> None:
         print(estimate(experiment.trials(given.trials), machine(given)))
         return
     ranks.leash()
-    if ranks.to_launch(given.processes):
-        raise SystemExit(ranks.launch(given.line, given.processes))
+    if ranks.to_launch(count := processes(given)):
+        raise SystemExit(ranks.launch(given.line, count))
     with ranks.joined():
         if not ranks.world().leads:
             return follow(experiment, machine(given), given.results, CACHE)
@@ -406,22 +405,40 @@ def reproduce_verb(given: argparse.Namespace) -> None:
         raise ValueError(f"--jobs {given.jobs}: at least 1 was expected")
     if ranks.world().size > 1:
         raise ValueError("reproduce starts its ranks itself: --processes N instead of torchrun")
-    if given.jobs == given.processes == 1:
-        return reproduce(experiments, watched(given), given.results, CACHE)
+    each, there = processes(given), watched(given)  # which refuse now what every run would refuse
+    afford(each, given)
+    if given.jobs == each == 1:
+        return reproduce(experiments, there, given.results, CACHE)
     from harness.jobs import spread
 
-    watched(given)  # refuses now what every run would refuse
-    each = [*passed_on(given), "--processes", str(given.processes)]
-    if spread(experiments, each, given.jobs, gpus(given), given.processes, given.results):
+    if spread(experiments, passed_on(given), given.jobs, gpus(given), each, given.results):
         raise SystemExit(1)
+
+
+def processes(given: argparse.Namespace) -> int:
+    """How many make a run, as the words say; ValueError for none, or for more GPUs than there are."""
+    count: int = given.processes if given.gpus is None else given.gpus
+    if count < 1:
+        raise ValueError(f"{'--processes' if given.gpus is None else '--gpus'} {count}: at least 1 was expected")
+    if given.gpus and ranks.world().size == 1:
+        afford(count, given)
+    return count
+
+
+def afford(count: int, given: argparse.Namespace) -> None:
+    """ValueError where GPUs are to be used and are fewer than a run's processes on this machine."""
+    there = gpus(given)
+    if count > len(there) and (there or given.gpus):
+        place = f"with --device {given.device}" if given.device else "here"
+        raise ValueError(f"{count} processes take a GPU each: there are {len(there)} {place}; see `harness doctor`")
 
 
 def gpus(given: argparse.Namespace) -> list[str]:
     """The GPUs that runs may share; none where they compute on the CPU, or on one that is named."""
-    import torch
-
     if given.device not in (None, "cuda"):
         return []
+    import torch
+
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
@@ -435,8 +452,9 @@ def submit_verb(given: argparse.Namespace) -> None:
     elif given.cancel is not None:
         print("\n".join(submit.cancel(given.cancel, given.results)))
     else:
-        gpus = int(given.device != "cpu") if given.gpus is None else given.gpus
-        asked = submit.Slurm(given.partition, gpus, given.workers, given.hours, given.array)
+        gpus = given.processes * (given.device != "cpu") if given.gpus is None else given.gpus
+        count = max(given.processes, given.gpus or 1)
+        asked = submit.Slurm(given.partition, gpus, count, given.workers, given.hours, given.array)
         missing = submit.gaps(asked_for(given), given.results)
         print(f"jobs to submit: {len(missing)}, at most {given.array} at once, each of {asked}", flush=True)
         for line in missing:
@@ -463,7 +481,8 @@ def passed_on(given: argparse.Namespace) -> list[str]:
     """The words of a job's command that its settings do not hold."""
     results = None if given.results == ROOT / "results" else given.results
     values = {"--workers": given.workers, "--device": given.device, "--augment": given.augment,
-              "--cache": given.cache or None, "--results": results}  # fmt: skip
+              "--cache": given.cache or None, "--processes": given.processes if given.processes != 1 else None,
+              "--gpus": given.gpus or None, "--results": results}  # fmt: skip
     flags = {"--reduced": given.reduced, "--compile": given.compile, "--fused": given.fused,
              "--no-fused": given.fused is False, "--tensorboard": given.tensorboard}  # fmt: skip
     watching = [word for one in given.observer for word in ("--observer", one)]

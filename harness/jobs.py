@@ -112,4 +112,4 @@ def lane(number: int, jobs: int, gpus: Sequence[str], each: int) -> dict[str, st
     threads = max(1, len(os.sched_getaffinity(0)) // (jobs * each))
     chosen = [gpus[(number * each + one) % len(gpus)] for one in range(each)] if gpus else []
     own = {"CUDA_VISIBLE_DEVICES": ",".join(chosen)} if gpus else {}
-    return ranks.searched({"OMP_NUM_THREADS": str(threads), ranks.LEASH: "1", **os.environ, **own})
+    return ranks.searched({"OMP_NUM_THREADS": str(threads), ranks.LEASH: str(os.getpid()), **os.environ, **own})

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from methods.pixsim import Loss
 
 MEET = "HARNESS_MEET"  # where the ranks of `launch` meet; torchrun's meet where its own variables say
-LEASH = "HARNESS_LEASH"  # set where this process ends with the one that started it
+LEASH = "HARNESS_LEASH"  # the process that started this one, with which it ends
 GRACE = 10.0  # seconds that ranks have to end after another one has failed
 PATIENCE = timedelta(days=7)  # of a rank that waits for another one, which may compose data or evaluate alone
 STOPS = (signal.SIGINT, *REQUEUE)
@@ -73,12 +73,10 @@ def divide(name: str, batch: int) -> None:
 
 
 def to_launch(count: int) -> bool:
-    """Whether this process has to start that many ranks; ValueError for none, or others than torchrun started."""
+    """Whether this process has to start that many ranks; ValueError where torchrun has started others."""
     here = world()
-    if count < 1:
-        raise ValueError(f"--processes {count}: at least 1 was expected")
     if here.size > 1 and count not in (1, here.size):
-        raise ValueError(f"--processes {count}: there are {here.size} already")
+        raise ValueError(f"{count} processes were asked for: there are {here.size} already")
     return count > here.size
 
 
@@ -86,6 +84,7 @@ def launch(words: Sequence[str], count: int) -> int:
     """Run `harness` with these words in so many ranks and return its exit code; RankError where one was killed.
 
     Ctrl-C, SIGTERM and SIGUSR1 are handed on to all; where one fails, the others are ended, and none stays behind.
+    Where this process is killed, each rank stops as at SIGTERM: see leash.
     """
     with tempfile.TemporaryDirectory(prefix="harness-ranks-") as folder:
         ranks = [start(words, World(rank, count, rank), Path(folder)) for rank in range(count)]
@@ -97,7 +96,7 @@ def launch(words: Sequence[str], count: int) -> int:
 
 
 def start(words: Sequence[str], place: World, folder: Path) -> subprocess.Popen[bytes]:
-    """One rank, in a session of its own: a terminal's Ctrl-C would reach it twice."""
+    """One rank, in a session of its own: a terminal's Ctrl-C would reach it twice, and the second one stops at once."""
     cores = len(os.sched_getaffinity(0))
     environment = {
         "OMP_NUM_THREADS": str(max(1, cores // place.size)),
@@ -107,7 +106,7 @@ def start(words: Sequence[str], place: World, folder: Path) -> subprocess.Popen[
         "WORLD_SIZE": str(place.size),
         "LOCAL_RANK": str(place.local),
         MEET: f"file://{folder}/meet",
-        LEASH: "1",
+        LEASH: str(os.getpid()),
     }
     return subprocess.Popen(command(words), env=searched(environment), start_new_session=True)
 
@@ -210,16 +209,19 @@ def facts() -> dict[str, Any]:
     """What a record says of the ranks."""
     here = world()
     if here.size == 1:
-        return {"processes": 1}
+        return {"processes": 1, "hosts": 1}
     from torch import distributed
 
-    return {"processes": here.size, "backend": distributed.get_backend()}
+    hosts = int(os.environ.get("GROUP_WORLD_SIZE", 1))  # torchrun's
+    return {"processes": here.size, "hosts": hosts, "backend": distributed.get_backend()}
 
 
 def leash() -> None:
-    """Let SIGTERM come if the process that started this one dies, where it is one of ours."""
-    if os.environ.get(LEASH):
+    """Let SIGTERM come if the process that started this one dies, or has died, where it is one of ours."""
+    if parent := os.environ.get(LEASH):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(parent):
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def announce(*job: str) -> None:

@@ -37,13 +37,15 @@ class Slurm:
 
     partition: str | None  # None: the cluster's default
     gpus: int
-    workers: int  # that load images, each on a CPU beside the one that trains
+    processes: int  # that train
+    workers: int  # of each, that load images: a CPU for every one
     hours: float
     at_once: int  # of an array's jobs
 
     def __post_init__(self) -> None:
-        values = {"gpus": self.gpus, "workers": self.workers, "hours": self.hours, "array": self.at_once}
-        least = {"gpus": 0, "workers": 0, "hours": 0.1, "array": 1}
+        values = {"gpus": self.gpus, "processes": self.processes, "workers": self.workers, "hours": self.hours,
+                  "array": self.at_once}  # fmt: skip
+        least = {"gpus": 0, "processes": 1, "workers": 0, "hours": 0.1, "array": 1}
         for word, value in values.items():
             if not value >= least[word]:
                 raise ValueError(f"--{word} {value:g}: must be at least {least[word]}")
@@ -51,7 +53,7 @@ class Slurm:
     @property
     def cpus(self) -> int:
         """Of a job."""
-        return self.workers + 1
+        return self.processes * (self.workers + 1)
 
     def __str__(self) -> str:
         parts = [f"{self.hours:g} h", f"CPUs: {self.cpus}", f"GPUs: {self.gpus}"]

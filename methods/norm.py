@@ -37,8 +37,10 @@ class JoinedNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training:
             return super().forward(input)
         others = [0, *range(2, input.dim())]
-        count = Sum.apply(input.new_tensor(input.numel() // input.shape[1]))
-        mean = Sum.apply(input.sum(others)) / count
+        rows = input.new_tensor([input.numel() // input.shape[1]])
+        sums = Sum.apply(torch.cat([input.sum(others), rows]))
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
         centred = input - along(mean, input)
         variance = Sum.apply(centred.square().sum(others)) / count
         self.follow(mean.detach(), variance.detach() * count / (count - 1))

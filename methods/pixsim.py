@@ -135,7 +135,7 @@ def in_all(count: Tensor) -> Tensor:
     """The count of all ranks together."""
     if not distributed.is_initialized():
         return count
-    total = count.detach().to(torch.float32).clone()
+    total = count.detach().clone()
     distributed.all_reduce(total)
     return total
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
-from itertools import chain, product
+from functools import cache
+from itertools import chain, product, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +17,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, distributed, nn
-from torch.multiprocessing.spawn import spawn
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessExitedException
 
-from harness import ROOT, plugins, ranks
+from benchmarks import resume
+from benchmarks.resume import Checkpoint
+from harness import plugins, pretrain, ranks
 from harness.gauges import gauges
-from harness.pretrain import Training, build_optimizer
+from harness.pretrain import Machine, Training, build_optimizer
+from methods import pixsim
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe
 from methods.sampling import Biased
@@ -25,9 +33,12 @@ from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.location import Location
 from methods.strategies.pixel_distance import PixelDistance
 from methods.views import Order, View
+from tests.forks import on_ranks, place
+from tests.pictures import photos
 
-SIDE, SIZES = 64, (2, 4)
+SIDE, WIDTH, SIZES = 64, 32, (2, 4)
 RECIPE = Recipe(depth=18, size=SIDE, batch=4, heads=Heads(8, 8, 8))
+TINY = replace(RECIPE, size=32, epochs=2)
 STRATEGIES: dict[str, Any] = {
     **{name: plugins.strategy(name)() for name in plugins.strategy_files() if plugins.strategy(name).trains},
     "candidate_regions before the heads": CandidateRegions(pool_stage="before_heads"),
@@ -35,11 +46,28 @@ STRATEGIES: dict[str, Any] = {
     "pixel_distance, without the unmatched": PixelDistance(no_positive="exclude"),
 }
 FIRST = [(0, 0, 90, 80), (100, 20, 30, 90), (0, 0, 50, 50), (5, 5, 70, 70)]
+PARTLY = "one image without overlap"
 SECOND = {
-    "one image without overlap": [(10, 10, 100, 90), (90, 0, 20, 80), (80, 80, 120, 120), (70, 5, 5, 70)],
+    PARTLY: [(10, 10, 100, 90), (90, 0, 20, 80), (80, 80, 120, 120), (70, 5, 5, 70)],
     "one rank without overlap": [(10, 10, 100, 90), (90, 0, 20, 80), (80, 80, 120, 120), (170, 5, 105, 70)],
     "no overlap at all": [(200, 0, 290, 80)] * 4,
 }
+
+
+class Case(NamedTuple):
+    """One step to make."""
+
+    name: str  # of the strategy
+    overlap: str
+    kind: str  # of floating point number
+    size: int  # ranks
+
+
+SLACK = {"float64": 1e-10, "float32": 1e-3}  # of a tensor's largest entry; seen: 3e-13, and 2e-4 where much cancels
+CASES = [
+    *starmap(Case, product(STRATEGIES, SECOND, ["float64"], [2])),
+    *starmap(Case, product(STRATEGIES, [PARTLY], SLACK, [4])),
+]
 
 
 class Step(NamedTuple):
@@ -50,67 +78,160 @@ class Step(NamedTuple):
     gauges: dict[str, float | None]
 
 
-def model(name: str, training: bool) -> PixSim:
-    """The same weights in every process; one layer stands for the encoder, the heads have their BatchNorms."""
+def layer(depth: int, zero_init: bool) -> nn.Module:
+    """In the place of a ResNet; without a bias, which a BatchNorm would take out again."""
+    return nn.Conv2d(3, WIDTH, 16, stride=16, bias=False)
+
+
+def model(case: Case) -> PixSim:
+    """The same weights in every process; the heads have their BatchNorms."""
     torch.manual_seed(0)
-    network = PixSim(STRATEGIES[name], RECIPE)
-    network.encoder = nn.Sequential(nn.Conv2d(3, 512, 16, stride=16))
-    return network.train(training)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixsim, "encoder", layer)
+        patch.setattr(pixsim, "width", lambda encoder: WIDTH)
+        network = PixSim(STRATEGIES[case.name], RECIPE)
+    return network.to(getattr(torch, case.kind)).train(case.overlap != "no overlap at all")
 
 
-def step(name: str, case: str, part: slice) -> Step:
+def step(case: Case, part: slice) -> Step:
     """Loss and gradients of some of the images."""
-    images = torch.rand(2, 4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    frame, seed = torch.tensor([[300.0, 150.0]]).expand(4, -1), torch.arange(4)
+    kind = getattr(torch, case.kind)
+    images = torch.rand(2, 4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).to(kind)
+    frame, seed = torch.tensor([[300.0, 150.0]], dtype=kind).expand(4, -1), torch.arange(4)
     first, second = (
-        View(image[part], torch.tensor(boxes, dtype=torch.float32)[part], frame[part], seed[part])
-        for image, boxes in zip(images, (FIRST, SECOND[case]), strict=True)
+        View(image[part], torch.tensor(boxes, dtype=kind)[part], frame[part], seed[part])
+        for image, boxes in zip(images, (FIRST, SECOND[case.overlap]), strict=True)
     )
-    network = model(name, training=case != "no overlap at all")
+    network = model(case)
     called = ranks.share(Training(network, build_optimizer(network, RECIPE)))  # averages gradients while it lives
-    loss = called(first, second)
+    with pytest.MonkeyPatch.context() as patch:
+        if kind == torch.float64:
+            patch.setattr(Tensor, "float", Tensor.double)  # with which the heads end what autocast may have begun
+        loss = called(first, second)
     loss.value.backward()
     gradients = {key: weight.grad for key, weight in network.named_parameters() if weight.grad is not None}
     joined = ranks.gather(loss)
     return Step(joined.value.detach(), gradients, gauges(joined))
 
 
-def work(rank: int, folder: str) -> None:
-    """One rank of two and of four: every strategy and case on its share."""
-    torch.set_num_threads(1)
+def work(rank: int, folder: Path) -> None:
+    """One rank of two and of four: every case on its share."""
     for size in (size for size in SIZES if rank < size):
-        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size)}
-        distributed.init_process_group("gloo", f"file://{folder}/meet-{size}", world_size=size, rank=rank)
         share = slice(4 // size * rank, 4 // size * (rank + 1))
-        found = {case: tuple(step(*case, share)) for case in product(STRATEGIES, SECOND)}
+        with place(rank, size, folder / f"meet-{size}"), ranks.joined():
+            found = {tuple(case): tuple(step(case, share)) for case in CASES if case.size == size}
         if rank == 0:
-            torch.save(found, Path(folder) / f"found-{size}.pt")
-        distributed.destroy_process_group()
+            torch.save(found, folder / f"found-{size}.pt")
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[tuple[str, str], Step]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Step]:
     folder = tmp_path_factory.mktemp("ranks")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        spawn(work, (str(folder),), nprocs=max(SIZES))
-    stored = {size: torch.load(folder / f"found-{size}.pt", weights_only=True) for size in SIZES}
-    return {size: {case: Step(*one) for case, one in cases.items()} for size, cases in stored.items()}
+    on_ranks(max(SIZES), work, folder)
+    stored = [torch.load(folder / f"found-{size}.pt", weights_only=True) for size in SIZES]
+    return {case: Step(*one) for cases in stored for case, one in cases.items()}
 
 
-@pytest.mark.parametrize("case", SECOND)
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_ranks_make_the_step_of_one(found: dict[int, dict[tuple[str, str], Step]], name: str, case: str) -> None:
-    expected = step(name, case, slice(None))
-    for size in SIZES:
-        ours = found[size][name, case]
-        torch.testing.assert_close(ours.value, expected.value, atol=1e-6, rtol=1e-6)
-        assert ours.gradients.keys() == expected.gradients.keys()
-        for key, gradient in expected.gradients.items():
-            slack = 1e-5 * max(1.0, float(gradient.abs().max()))  # float32, whose sums go another way on each CPU
-            torch.testing.assert_close(ours.gradients[key], gradient, atol=slack, rtol=1e-6)
-        assert ours.gauges == pytest.approx(expected.gauges, abs=1e-4)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(map(str, case)))
+def test_ranks_make_the_step_of_one(found: dict[Any, Step], case: Case) -> None:
+    ours, expected, slack = found[tuple(case)], step(case, slice(None)), SLACK[case.kind]
+    torch.testing.assert_close(ours.value, expected.value, atol=min(slack, 1e-6), rtol=0)
+    assert ours.gradients.keys() == expected.gradients.keys()
+    for key, gradient in expected.gradients.items():
+        largest = float(gradient.abs().max())
+        torch.testing.assert_close(ours.gradients[key], gradient, atol=slack * largest, rtol=0)
+    assert ours.gauges == pytest.approx(expected.gauges, abs=1e-4 if case.kind == "float32" else 2e-6)
+
+
+# --- whole pre-trainings, which other ranks may end
+
+
+class Try(NamedTuple):
+    """One of several processes' tries at a pre-training, killed before one of its four steps or not."""
+
+    size: int
+    killed: int | None = None
+
+
+WHOLE: dict[str, list[Try]] = {
+    "one": [Try(1)],
+    "two": [Try(2)],
+    "two, killed": [Try(2, 3), Try(2)],
+    "one, then two": [Try(1, 3), Try(2)],
+    "two, then one": [Try(2, 3), Try(1)],
+}
+
+
+def small(depth: int, zero_init: bool) -> nn.Module:
+    """In the place of a ResNet, whose checkpoints take most of a test's time."""
+    return nn.Sequential(layer(depth, zero_init), nn.BatchNorm2d(WIDTH), nn.ReLU())
+
+
+def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], kind: str) -> None:
+    """One rank's part of a pre-training, with a checkpoint after every step; only the first rank's folder counts."""
+    original, update = pretrain.ready, pretrain.update
+
+    def ready(made: Any, device: torch.device) -> View:
+        return View(*(part.double() if part.is_floating_point() else part for part in original(made, device)))
+
+    def last(training: Training, *rest: Any) -> Any:
+        if training.step == one.killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return update(training, *rest)
+
+    with pytest.MonkeyPatch.context() as patch, place(rank, one.size, folder / f"meet-{number}"), ranks.joined():
+        patch.setattr(pixsim, "encoder", small)
+        patch.setattr(pixsim, "width", lambda encoder: WIDTH)
+        patch.setattr(resume, "CHECKPOINT_EVERY", -1.0)
+        patch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
+        patch.setattr(pretrain, "update", last)
+        if kind == "float64":
+            torch.set_default_dtype(torch.float64)
+            patch.setattr(Tensor, "float", Tensor.double)
+            patch.setattr(pretrain, "ready", ready)
+        own = folder if rank == 0 else folder / "beside"
+        own.mkdir(exist_ok=True)
+        pretrain.pretrain(Location(), TINY, images, own, 0, Machine("cpu", 0))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], dict[str, Any]]:
+    """What a pre-training of WHOLE leaves, made once."""
+    place = tmp_path_factory.mktemp("whole")
+    images = photos(place / "photos", 8)
+
+    @cache
+    def made(name: str, kind: str) -> dict[str, Any]:
+        folder = place / f"{name} {kind}"
+        folder.mkdir()
+        for number, one in enumerate(WHOLE[name]):
+            with pytest.raises(ProcessExitedException) if one.killed else nullcontext():
+                on_ranks(one.size, train, number, one, folder, images, kind)
+            assert resume.load(folder / "checkpoint.pth")["step"] == (one.killed or 4)
+        points = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+        return {"curve": points, **{name: resume.load(folder / name) for name in ("backbone.pth", "checkpoint.pth")}}
+
+    return made
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if name != "one"])
+def test_a_pre_training_is_that_of_one_process_whoever_makes_its_steps(
+    trained: Callable[[str, str], dict[str, Any]], name: str
+) -> None:
+    ours, expected = trained(name, "float64"), trained("one", "float64")
+    assert [point["step"] for point in ours["curve"]] == [1, 2, 3, 4]
+    for point, other in zip(ours["curve"], expected["curve"], strict=True):
+        assert point == pytest.approx(other, rel=1e-8, abs=2e-6)  # the gauges are rounded
+    torch.testing.assert_close(ours["backbone.pth"], expected["backbone.pth"], rtol=1e-8, atol=1e-8)
+
+
+def test_two_killed_ranks_end_as_if_nothing_had_been(trained: Callable[[str, str], dict[str, Any]]) -> None:
+    ours, expected = trained("two, killed", "float32"), trained("two", "float32")
+    assert ours["curve"] == expected["curve"]
+    torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+
+
+# --- the images of each rank
 
 
 @given(
