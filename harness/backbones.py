@@ -63,7 +63,6 @@ class Pretraining:
         images = list_images(folder)
         seen = provenance.fingerprint(images, folder) + ("-reduced" if machine.reduced else "")  # other pixels
         data = {"images": len(images), "fingerprint": seen}
-        ranks.divide("batch", self.recipe.batch)
         key = digest({**self.settings, "seed": seed, **data, "code": code(self.strategy)})
 
         def train(run: Path) -> None:

@@ -263,7 +263,9 @@ def run_verb(given: argparse.Namespace) -> None:
         print(estimate(experiment.trials(given.trials), machine(given)))
         return
     ranks.leash()
-    if ranks.to_launch(count := processes(given)):
+    count = processes(given)
+    experiment.divide(max(count, ranks.world().size))
+    if ranks.to_launch(count):
         raise SystemExit(ranks.launch(given.line, count))
     with ranks.joined():
         if not ranks.world().leads:

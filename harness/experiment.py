@@ -61,6 +61,14 @@ class Experiment:
         digest = hashlib.sha256(f"{self.seed} {self.trial}".encode()).digest()
         return int.from_bytes(digest[:4], "big") if self.trial else self.seed
 
+    def divide(self, count: int) -> None:
+        """ValueError where so many processes cannot share its batches evenly."""
+        trained = {"batch": self.backbone.recipe.batch} if isinstance(self.backbone, Pretraining) else {}
+        judged = {"benchmark.batch": self.benchmark.batch} if self.benchmark.joins else {}
+        for name, batch in {**trained, **judged}.items():
+            if batch % count:
+                raise ValueError(f"{name}={batch}: cannot be divided among {count} processes")
+
     def trials(self, count: int) -> list[Experiment]:
         """The first trials of this backbone; ValueError for none, or more than anybody makes."""
         if not 1 <= count <= TRIALS:
@@ -227,8 +235,6 @@ def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) ->
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     """
-    if experiment.benchmark.joins:
-        ranks.divide("benchmark.batch", experiment.benchmark.batch)
     named = named_data(experiment)
     origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
     judged = experiment.benchmark.prepare(named, cache)

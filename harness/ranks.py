@@ -63,12 +63,6 @@ def world() -> World:
     return World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def divide(name: str, batch: int) -> None:
-    """ValueError where the ranks cannot share a batch evenly."""
-    if batch % world().size:
-        raise ValueError(f"{name}={batch}: cannot be divided among {world().size} processes")
-
-
 # --- starting ranks on this machine
 
 

@@ -9,17 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from harness import ROOT
+from harness import ROOT, ranks
 from harness.cli import main
 from harness.jobs import chains, lane
 from harness.reproduce import plan
-from tests.pictures import photos
+from tests.pictures import Objects, photos, voc_folder
 
 LINEAR = '''
 from dataclasses import dataclass
@@ -64,7 +66,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def start(*words: str, by: Sequence[str] = (sys.executable, "-m", "harness")) -> subprocess.Popen[str]:
-    return subprocess.Popen([*by, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """Start a command in a process group of its own, as a shell does."""
+    line = [*by, *words]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
@@ -74,11 +78,6 @@ def until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     raise AssertionError("it takes too long")
-
-
-def points(results: Path) -> list[dict[str, float]]:
-    found = [file.read_text(encoding="utf-8") for file in results.glob("runs/*/curve.jsonl")]
-    return [json.loads(line) for text in found for line in text.splitlines() if line.endswith("}")]
 
 
 def beside(folder: Path, variable: str = "") -> Iterator[int]:
@@ -92,62 +91,189 @@ def beside(folder: Path, variable: str = "") -> Iterator[int]:
             continue
 
 
-def rank(number: int, folder: Path) -> Iterator[int]:
-    """Processes of that rank."""
-    return beside(folder, f"RANK={number}\0")
+def record(results: Path) -> dict[str, Any]:
+    """What is compared of the one run in a folder."""
+    (folder,) = results.glob("runs/*")
+    lines = (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    parts = {
+        name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("config", "provenance", "scores")
+    }
+    return {"id": folder.name, "curve": [json.loads(line) for line in lines], **parts}
+
+
+# --- ranks that only wait, so that nothing but the launching takes time
+
+WAITS = """
+import os, sys, time
+from pathlib import Path
+from benchmarks import resume
+from harness import ranks
+ranks.leash()
+resume.requeue_on_signals()
+said = Path("rank " + os.environ["RANK"])
+try:
+    with resume.stop_signals() as stopped:
+        said.write_text("waits")
+        while not stopped():
+            time.sleep(0.01)
+        time.sleep(1)  # a step, and a checkpoint: a second signal would cut it off
+    said.write_text("stopped after its step")
+except KeyboardInterrupt:
+    said.write_text("stopped at once")
+sys.exit(75 if stopped() is resume.Requeued else 130)
+"""
+FAILS = """
+import os, signal, sys, time
+from harness import cli, ranks
+def verb(given):
+    if os.environ["RANK"] == "1":
+        if given.strategy == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ValueError("an image is broken")
+    if given.strategy == "lost":
+        time.sleep(0.2)
+        raise ranks.Lost("rank 1 is gone")
+    if given.strategy == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(60)
+cli.run_verb = verb
+sys.exit(cli.main(sys.argv[1:]))
+"""
+LAUNCH = """
+import sys
+from harness import ranks
+ranks.command = lambda words: [sys.executable, "-c", *words]
+sys.exit(ranks.launch(sys.argv[1:], 2))
+"""
+
+
+STOPS: dict[str, tuple[signal.Signals, int, Callable[[int], Iterable[int]]]] = {
+    "Ctrl-C in a terminal": (signal.SIGINT, 130, lambda parent: [-parent]),
+    "kill": (signal.SIGTERM, 75, lambda parent: [parent]),
+    "scancel, to every process": (signal.SIGTERM, 75, lambda parent: [parent, *beside(Path.cwd(), "RANK=")]),
+    "scontrol, to every process": (signal.SIGUSR1, 75, lambda parent: [*beside(Path.cwd(), "RANK="), parent]),
+    "kill -9 of the one that started them": (signal.SIGKILL, -9, lambda parent: [parent]),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_signal_stops_all_ranks_once_whoever_gets_it(here: Path, name: str) -> None:
+    number, code, whom = STOPS[name]
+    process = start(WAITS, by=[sys.executable, "-c", LAUNCH])
+    said = [here / f"rank {rank}" for rank in range(2)]
+    until(lambda: all(file.exists() and file.read_text() == "waits" for file in said), process)
+    for one in whom(process.pid):
+        os.kill(one, number)
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    while [*beside(here)]:
+        time.sleep(0.05)
+    assert [file.read_text() for file in said] == ["stopped after its step"] * 2
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("waits", "harness: an image is broken"),
+        ("deaf", "harness: an image is broken"),
+        ("lost", "harness: an image is broken"),
+        ("killed", "rank 1 was ended by SIGKILL: the same command goes on"),
+    ],
+)
+def test_an_error_of_any_rank_ends_all_and_is_told_once(
+    how: str, says: str, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ranks, "command", lambda words: [sys.executable, "-c", FAILS, *words])
+    monkeypatch.setattr(ranks, "GRACE", 2.0)
+    try:
+        assert ranks.launch(["run", "--strategy", how], 2) == 2
+        told = capfd.readouterr().err
+    except ranks.RankError as error:
+        told = f"{error}\n"
+    assert told == f"{says}\n"
+    assert not [*beside(here)]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("--set batch=3 --processes 2", "batch=3: cannot be divided among 2 processes"),
+        ("--set batch=4 --processes 0", "--processes 0: at least 1 was expected"),
+        ("--set batch=4 --gpus 2 --device cpu", "2 processes take a GPU each: there are 0 with --device cpu"),
+        ("--set batch=4 --gpus 99", "99 processes take a GPU each: there are "),
+    ],
+)
+def test_what_cannot_be_launched_is_refused_in_a_line(
+    line: str, says: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--strategy", "location", *WORDS[:-4], *line.split()]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert says in told
+
+
+def test_torchrun_s_ranks_are_not_launched_again(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*RUN, "--processes", "4"]) == 2
+    assert capsys.readouterr().err == "harness: 4 processes were asked for: there are 2 already\n"
+
+
+# --- whole runs
 
 
 def test_two_processes_make_the_run_of_one(here: Path) -> None:
-    assert main([*RUN, "--set", "epochs=3", "--results", "one"]) == 0
-    process = start(*RUN, "--set", "epochs=3", "--processes", "2")
+    """Its first point: from then on float32's rounding grows with each step, and test_ranks.py compares in float64."""
+    line = [*RUN, "--set", "epochs=8", "--processes", "2"]
+    process = start(*line)
+    until(lambda: len([*beside(here, "RANK=1\0")]) > 1, process)  # it has a loader: it trains
+    for one in {process.pid, *beside(here, "RANK=")}:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGTERM)
+    _, told = process.communicate(timeout=100)
+    assert (process.returncode, told.strip()) == (75, "harness: stopped; the same command goes on from here")
+    (checkpoint,) = here.glob("results/runs/*/checkpoint.pth")
+    assert 0 < torch.load(checkpoint, weights_only=True)["step"] < 16
+    process = start(*line)
     out, told = process.communicate(timeout=200)
     assert (process.returncode, told) == (0, "")
-    (folder,) = here.glob("results/runs/*")
-    machine = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["machine"]
-    assert (machine["processes"], machine["backend"]) == (2, "gloo")
     assert len(out.splitlines()) == 3
-    one, two = points(here / "one"), points(here / "results")
-    assert [point["step"] for point in one] == [point["step"] for point in two]
-    for expected, ours in zip(one[:3], two[:3], strict=True):  # rounding grows with every step
-        assert ours == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    two = record(here / "results")
+    assert main([*line[:-2], "--results", "one"]) == 0
+    same_run(two, record(here / "one"), 16)
 
 
-def test_a_lost_rank_ends_all_and_another_number_goes_on(here: Path) -> None:
-    line = [*RUN, "--set", "epochs=4000"]
-    process = start(*line, "--processes", "2")
-    until(lambda: [*here.glob("results/runs/*/curve.jsonl")] and [*rank(1, here)], process)
-    began = time.monotonic()
-    os.kill(min(rank(1, here)), signal.SIGKILL)
-    _, told = process.communicate(timeout=60)
-    assert time.monotonic() - began < 20
-    assert process.returncode == 2
-    assert told.splitlines()[-1] == "harness: rank 1 was ended by SIGKILL: the same command goes on"
-    assert not [*rank(0, here)]
-    process = start(*line, "--processes", "2")
-    until(lambda: len([*rank(1, here)]) > 1, process)  # it has a loader: it trains
-    time.sleep(2)
-    process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
-    assert (process.returncode, told.split("\n")[-2]) == (75, "harness: stopped; the same command goes on from here")
-    (checkpoint,) = here.glob("results/runs/*/checkpoint.pth")
-    step = torch.load(checkpoint, weights_only=True)["step"]
-    process = start(*line)
-    until(lambda: len([*beside(here)]) > 1, process)
-    time.sleep(2)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert torch.load(checkpoint, weights_only=True)["step"] > step > 0
+def same_run(ours: dict[str, Any], expected: dict[str, Any], steps: int) -> None:
+    """A record of two processes and one of a single one."""
+    assert (ours["id"], ours["config"]) == (expected["id"], expected["config"])
+    assert [point["step"] for point in ours["curve"]] == [*range(1, steps + 1)]
+    assert ours["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-4, abs=1e-4)
+    assert ours["scores"].keys() == expected["scores"].keys()
+    machine = [one["provenance"]["machine"] for one in (ours, expected)]
+    assert [one["processes"] for one in machine] == [2, 1]
+    assert machine[0]["backend"] == "gloo"
+    assert ours["provenance"]["backbone"]["key"] == expected["provenance"]["backbone"]["key"]
 
 
-def test_an_error_of_any_rank_is_told_once(here: Path) -> None:
-    (here / "photos" / "3.jpg").write_bytes(b"no image")
-    for batch, says in (("4", "3.jpg: cannot be decoded"), ("3", "batch=3: cannot be divided among 2 processes")):
-        process = start(*RUN, "--set", f"batch={batch}", "--processes", "2")
-        _, told = process.communicate(timeout=100)
-        assert process.returncode == 2
-        assert says in told
-        assert len(told.splitlines()) == 1
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+DETECTOR = [
+    "--benchmark", "voc-folder", "--benchmark-data", "voc", "--set", "benchmark.iterations=2",
+    "--set", "benchmark.batch=2", "--set", "benchmark.sizes=48",
+]  # fmt: skip
+
+
+def test_torchrun_makes_the_run_of_one_process(here: Path) -> None:
+    squares: list[Objects] = [[("cat", x, 3, x + 15, 20)] for x in range(1, 5)]
+    voc_folder(here / "voc", trainval={f"train {i}": one for i, one in enumerate(squares)}, test={"test": squares[0]})
+    line = [*RUN, *DETECTOR, "--set", "epochs=1"]
+    process = start(*line, by=[*TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "harness"])
+    assert main([*line, "--results", "one"]) == 0
+    out, told = process.communicate(timeout=200)
+    assert process.returncode == 0, told
+    assert "harness" not in told
+    assert out.count("record: results/runs/location-s0-") == 1
+    same_run(record(here / "results"), record(here / "one"), 2)
 
 
 @pytest.fixture
@@ -173,22 +299,26 @@ def hosts() -> Iterator[list[list[str]]]:
 
 @pytest.mark.skipif(shutil.which("ip") is None, reason="no second host: there is no `ip` (Debian's iproute2)")
 def test_two_hosts_make_one_run(here: Path, hosts: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    base = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    where = ["--rdzv-backend", "static", "--master-addr", "10.213.0.1", "--master-port", "29411"]
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth9")
+    meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "10.213.0.1:29411", "--rdzv-id", "test"]
     processes = [
-        start(*RUN, "--set", "epochs=2", by=[*host, *base, *where, "--node-rank", str(number), "-m", "harness"])
-        for number, host in enumerate(hosts)
-    ]
+        start(*RUN, "--set", "epochs=2", by=[
+            *host, *TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", *meet, "--local-addr", f"10.213.0.{number}",
+            "--rdzv-conf", f"is_host={number == 1}", "-m", "harness",
+        ])
+        for number, host in enumerate(hosts, start=1)
+    ]  # fmt: skip
     try:
         told = [process.communicate(timeout=200) for process in processes]
     finally:
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], told
-    assert "record: results/runs/location-s0-" in told[0][0]
-    assert "record" not in told[1][0]
-    assert [point["step"] for point in points(here / "results")] == [1, 2, 3, 4]
+    assert sum("record: results/runs/location-s0-" in out for out, _ in told) == 1
+    found = record(here / "results")
+    assert [point["step"] for point in found["curve"]] == [1, 2, 3, 4]
+    machine = found["provenance"]["machine"]
+    assert (machine["processes"], machine["hosts"]) == (2, 2)
 
 
 def test_jobs_run_at_once_and_one_that_fails_stops_no_other(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
