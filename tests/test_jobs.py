@@ -10,12 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness import ROOT, ranks
 from harness.cli import main
@@ -47,10 +45,10 @@ class Sum(Benchmark):
 BENCHMARK = Sum
 '''
 WORDS = [
-    "--set", "size=64", "--set", "heads.out=8", "--set", "heads.hidden=8", "--benchmark", "mine.total",
+    "--set", "size=32", "--set", "heads.out=8", "--set", "heads.hidden=8", "--benchmark", "mine.total",
     "--data", "photos", "--workers", "1", "--device", "cpu", "--results", "results",
 ]  # fmt: skip
-RUN = ["run", "--strategy", "location", *WORDS, "--set", "batch=4"]
+RUN = ["run", "--strategy", "location", *WORDS, "--set", "batch=4", "--set", "epochs=1"]
 
 
 @pytest.fixture
@@ -225,29 +223,18 @@ def test_torchrun_s_ranks_are_not_launched_again(
 
 def test_two_processes_make_the_run_of_one(here: Path) -> None:
     """Its first point: from then on float32's rounding grows with each step, and test_ranks.py compares in float64."""
-    line = [*RUN, "--set", "epochs=8", "--processes", "2"]
-    process = start(*line)
-    until(lambda: len([*beside(here, "RANK=1\0")]) > 1, process)  # it has a loader: it trains
-    for one in {process.pid, *beside(here, "RANK=")}:
-        with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGTERM)
-    _, told = process.communicate(timeout=100)
-    assert (process.returncode, told.strip()) == (75, "harness: stopped; the same command goes on from here")
-    (checkpoint,) = here.glob("results/runs/*/checkpoint.pth")
-    assert 0 < torch.load(checkpoint, weights_only=True)["step"] < 16
-    process = start(*line)
+    process = start(*RUN, "--processes", "2")
+    assert main([*RUN, "--results", "one"]) == 0
     out, told = process.communicate(timeout=200)
     assert (process.returncode, told) == (0, "")
     assert len(out.splitlines()) == 3
-    two = record(here / "results")
-    assert main([*line[:-2], "--results", "one"]) == 0
-    same_run(two, record(here / "one"), 16)
+    same_run(record(here / "results"), record(here / "one"))
 
 
-def same_run(ours: dict[str, Any], expected: dict[str, Any], steps: int) -> None:
+def same_run(ours: dict[str, Any], expected: dict[str, Any]) -> None:
     """A record of two processes and one of a single one."""
     assert (ours["id"], ours["config"]) == (expected["id"], expected["config"])
-    assert [point["step"] for point in ours["curve"]] == [*range(1, steps + 1)]
+    assert [point["step"] for point in ours["curve"]] == [point["step"] for point in expected["curve"]] == [1, 2]
     assert ours["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-4, abs=1e-4)
     assert ours["scores"].keys() == expected["scores"].keys()
     machine = [one["provenance"]["machine"] for one in (ours, expected)]
@@ -266,14 +253,14 @@ DETECTOR = [
 def test_torchrun_makes_the_run_of_one_process(here: Path) -> None:
     squares: list[Objects] = [[("cat", x, 3, x + 15, 20)] for x in range(1, 5)]
     voc_folder(here / "voc", trainval={f"train {i}": one for i, one in enumerate(squares)}, test={"test": squares[0]})
-    line = [*RUN, *DETECTOR, "--set", "epochs=1"]
+    line = [*RUN, *DETECTOR]
     process = start(*line, by=[*TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "harness"])
     assert main([*line, "--results", "one"]) == 0
     out, told = process.communicate(timeout=200)
     assert process.returncode == 0, told
     assert "harness" not in told
     assert out.count("record: results/runs/location-s0-") == 1
-    same_run(record(here / "results"), record(here / "one"), 2)
+    same_run(record(here / "results"), record(here / "one"))
 
 
 @pytest.fixture
@@ -302,7 +289,7 @@ def test_two_hosts_make_one_run(here: Path, hosts: list[list[str]], monkeypatch:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth9")
     meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "10.213.0.1:29411", "--rdzv-id", "test"]
     processes = [
-        start(*RUN, "--set", "epochs=2", by=[
+        start(*RUN, by=[
             *host, *TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", *meet, "--local-addr", f"10.213.0.{number}",
             "--rdzv-conf", f"is_host={number == 1}", "-m", "harness",
         ])
@@ -316,7 +303,7 @@ def test_two_hosts_make_one_run(here: Path, hosts: list[list[str]], monkeypatch:
     assert [process.returncode for process in processes] == [0, 0], told
     assert sum("record: results/runs/location-s0-" in out for out, _ in told) == 1
     found = record(here / "results")
-    assert [point["step"] for point in found["curve"]] == [1, 2, 3, 4]
+    assert [point["step"] for point in found["curve"]] == [1, 2]
     machine = found["provenance"]["machine"]
     assert (machine["processes"], machine["hosts"]) == (2, 2)
 

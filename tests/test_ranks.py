@@ -147,16 +147,23 @@ def test_ranks_make_the_step_of_one(found: dict[Any, Step], case: Case) -> None:
 
 
 class Try(NamedTuple):
-    """One of several processes' tries at a pre-training, killed before one of its four steps or not."""
+    """Processes that try a pre-training of four steps, and when a signal cuts them off."""
 
     size: int
-    killed: int | None = None
+    made: int | None = None  # steps before the signal
+    signal: int = signal.SIGKILL  # to all of them; another one is for the last of them alone, which makes its step
+
+    @property
+    def left(self) -> int:
+        """The steps in the checkpoint."""
+        return 4 if self.made is None else self.made + (self.signal != signal.SIGKILL)
 
 
 WHOLE: dict[str, list[Try]] = {
     "one": [Try(1)],
     "two": [Try(2)],
     "two, killed": [Try(2, 3), Try(2)],
+    "two, stopped": [Try(2, 1, signal.SIGUSR1), Try(2)],
     "one, then two": [Try(1, 3), Try(2)],
     "two, then one": [Try(2, 3), Try(1)],
 }
@@ -175,8 +182,8 @@ def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], ki
         return View(*(part.double() if part.is_floating_point() else part for part in original(made, device)))
 
     def last(training: Training, *rest: Any) -> Any:
-        if training.step == one.killed:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if training.step == one.made and (one.signal == signal.SIGKILL or rank == one.size - 1):
+            os.kill(os.getpid(), one.signal)
         return update(training, *rest)
 
     with pytest.MonkeyPatch.context() as patch, place(rank, one.size, folder / f"meet-{number}"), ranks.joined():
@@ -205,16 +212,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], di
         folder = place / f"{name} {kind}"
         folder.mkdir()
         for number, one in enumerate(WHOLE[name]):
-            with pytest.raises(ProcessExitedException) if one.killed else nullcontext():
+            killed = one.made and one.signal == signal.SIGKILL
+            with pytest.raises(ProcessExitedException) if killed else nullcontext():
                 on_ranks(one.size, train, number, one, folder, images, kind)
-            assert resume.load(folder / "checkpoint.pth")["step"] == (one.killed or 4)
+            assert resume.load(folder / "checkpoint.pth")["step"] == one.left
         points = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
         return {"curve": points, **{name: resume.load(folder / name) for name in ("backbone.pth", "checkpoint.pth")}}
 
     return made
 
 
-@pytest.mark.parametrize("name", [name for name in WHOLE if name != "one"])
+@pytest.mark.parametrize("name", ["two", "one, then two", "two, then one"])
 def test_a_pre_training_is_that_of_one_process_whoever_makes_its_steps(
     trained: Callable[[str, str], dict[str, Any]], name: str
 ) -> None:
@@ -225,8 +233,11 @@ def test_a_pre_training_is_that_of_one_process_whoever_makes_its_steps(
     torch.testing.assert_close(ours["backbone.pth"], expected["backbone.pth"], rtol=1e-8, atol=1e-8)
 
 
-def test_two_killed_ranks_end_as_if_nothing_had_been(trained: Callable[[str, str], dict[str, Any]]) -> None:
-    ours, expected = trained("two, killed", "float32"), trained("two", "float32")
+@pytest.mark.parametrize("name", ["two, killed", "two, stopped"])
+def test_two_ranks_that_are_cut_off_end_as_if_nothing_had_been(
+    trained: Callable[[str, str], dict[str, Any]], name: str
+) -> None:
+    ours, expected = trained(name, "float32"), trained("two", "float32")
     assert ours["curve"] == expected["curve"]
     torch.testing.assert_close(ours, expected, rtol=0, atol=0)
 

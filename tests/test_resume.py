@@ -22,17 +22,17 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from torch.multiprocessing.spawn import spawn
 
 from benchmarks import detection, resume
 from benchmarks.detection import DetectionError, Detector
 from benchmarks.resume import Checkpoint, Requeued
 from benchmarks.voc import Voc, read
-from harness import ROOT, files, observers, plugins, pretrain, records
+from harness import ROOT, files, observers, plugins, pretrain, ranks, records
 from harness.cli import main
 from harness.pretrain import Machine, NotFinite, Training
 from methods import pixsim
 from methods.recipe import Heads, Recipe
+from tests.forks import on_ranks, place
 from tests.pictures import Objects, photos, voc_folder
 from tests.test_cli import SMALL, refused
 
@@ -89,6 +89,10 @@ def at_call(owner: Any, name: str, number: int, act: Callable[[], object]) -> It
 
 def die() -> None:
     raise Killed
+
+
+def poison() -> None:
+    raise FloatingPointError(detection.GRADIENT)
 
 
 def train(folder: Path, images: list[Path], strategy: str = "location", workers: int = 0) -> Path:
@@ -163,20 +167,19 @@ def test_a_killed_fine_tuning_ends_as_if_nothing_had_been(
 def tune_on(rank: int, voc: Voc, backbone: Path, folder: Path) -> None:
     """One of two ranks: a fine-tuning at one go, and one that the second rank is asked to stop."""
     from detectron2.engine import SimpleTrainer
-    from torch import distributed
 
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", f"file://{folder}/meet", world_size=2, rank=rank)
-    whole, cut = (folder / f"{name}-{rank}" for name in ("whole", "cut"))
-    scores = [SLIM.evaluate(backbone, voc, whole, 3)]
-    ask = partial(os.kill, os.getpid(), signal.SIGUSR1 if rank else 0)  # 0 asks for nothing
-    with pytest.raises(Requeued), at_call(SimpleTrainer, "run_step", 2, ask):
-        SLIM.evaluate(backbone, voc, cut, 3)
-    assert (cut / "detection-checkpoint.pth").exists() == (rank == 0)
-    with at_call(SimpleTrainer, "run_step", 3, die):  # two of four iterations are left
-        scores.append(SLIM.evaluate(backbone, voc, cut, 3))
-    torch.save(scores, folder / f"scores-{rank}.pt")
-    distributed.destroy_process_group()
+    with place(rank, 2, folder / "meet"), ranks.joined():
+        whole, cut = (folder / f"{name}-{rank}" for name in ("whole", "cut"))
+        scores = [SLIM.evaluate(backbone, voc, whole, 3)]
+        ask = partial(os.kill, os.getpid(), signal.SIGUSR1 if rank else 0)  # 0 asks for nothing
+        with pytest.raises(Requeued), at_call(SimpleTrainer, "run_step", 2, ask):
+            SLIM.evaluate(backbone, voc, cut, 3)
+        assert (cut / "detection-checkpoint.pth").exists() == (rank == 0)
+        with at_call(SimpleTrainer, "run_step", 3, die):  # two of four iterations are left
+            scores.append(SLIM.evaluate(backbone, voc, cut, 3))
+        with pytest.raises(DetectionError) as error, at_call(detection, "check_gradients", 1, poison):
+            SLIM.evaluate(backbone, voc, folder / f"poisoned-{rank}", 3)
+    torch.save([scores, str(error.value)], folder / f"told-{rank}.pt")
 
 
 def test_a_fine_tuning_on_two_ranks_is_stopped_by_either_and_ends_as_if_nothing_had_been(
@@ -184,11 +187,10 @@ def test_a_fine_tuning_on_two_ranks_is_stopped_by_either_and_ends_as_if_nothing_
 ) -> None:
     from detectron2.engine import SimpleTrainer
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        spawn(tune_on, (voc, backbone, tmp_path), nprocs=2)
-    first, second = (torch.load(tmp_path / f"scores-{rank}.pt", weights_only=True) for rank in range(2))
+    on_ranks(2, tune_on, voc, backbone, tmp_path)
+    (first, error), (second, other) = (torch.load(tmp_path / f"told-{rank}.pt", weights_only=True) for rank in range(2))
+    assert error == other
+    assert error.count("train ") == SLIM.batch, "the images of both ranks"
     assert first[0] == first[1]
     assert first[0]
     assert second == [{}, {}]
@@ -252,14 +254,21 @@ def test_a_signal_stops_either_phase_within_a_step(
     assert main(line) == 0
 
 
-def test_a_second_signal_stops_at_once() -> None:
+def test_a_second_signal_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "heard", {})
     with resume.stop_signals() as stopped:
         assert stopped() is None
         os.kill(os.getpid(), signal.SIGUSR1)
         assert stopped() is Requeued
+        os.kill(os.getpid(), signal.SIGUSR1)  # the same once more: who started this process has handed it on
         with pytest.raises(KeyboardInterrupt) as stop:
             os.kill(os.getpid(), signal.SIGINT)
     assert stop.type is KeyboardInterrupt
+    monkeypatch.setattr(resume, "ECHO", 0.0)
+    with resume.stop_signals():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        with pytest.raises(Requeued):
+            os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def test_the_loader_outlives_a_signal_to_the_whole_job(tmp_path: Path, images: list[Path]) -> None:
@@ -439,9 +448,6 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(
 def test_a_fine_tuning_s_gradient_that_is_not_finite_stops_before_the_update(
     voc: Voc, backbone: Path, tmp_path: Path, every_step: None
 ) -> None:
-    def poison() -> None:
-        raise FloatingPointError(detection.GRADIENT)
-
     with at_call(detection, "check_gradients", 3, poison), pytest.raises(DetectionError) as error:
         SLIM.evaluate(backbone, voc, tmp_path, seed=3)
     assert str(error.value).startswith("the fine-tuning's gradient is not finite at iteration 2 with lr=0.02")
