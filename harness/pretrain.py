@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks import resume
-from benchmarks.resume import Checkpoint, leave_signals, stop_signals, trim
+from benchmarks.resume import Checkpoint, begin, leave_signals, stop_signals, trim
 from harness import board, files
 from harness.gauges import gauges
 from harness.observers import Guest
@@ -257,7 +257,7 @@ def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[An
 def named(batches: DataLoader[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     """The batches; a loader process hands on an error with its whole traceback, of which one line is for the user."""
     try:
-        yield from batches
+        yield from begin(batches)
     except BrokenImage as error:
         raise BrokenImage(str(error).strip().splitlines()[-1].split("BrokenImage: ")[-1]) from error
 

@@ -221,20 +221,31 @@ def test_a_second_signal_stops_at_once() -> None:
 
 
 def test_the_loader_outlives_a_signal_to_the_whole_job(tmp_path: Path, images: list[Path]) -> None:
+    done = trained_with("'update', 2, lambda: os.killpg(0, signal.SIGTERM)", tmp_path / "run", images)
+    assert "benchmarks.resume.Requeued" in done.stderr
+    assert "killed by signal" not in done.stderr
+    assert resume.load(tmp_path / "run" / "checkpoint.pth")["step"] == 2
+
+
+def test_a_signal_before_a_loaders_first_line_is_left_to_the_main_process(tmp_path: Path, images: list[Path]) -> None:
+    done = trained_with("'prepare_worker', 1, lambda: os.kill(os.getpid(), signal.SIGTERM)", tmp_path / "run", images)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "backbone.pth").exists()
+
+
+def trained_with(fault: str, folder: Path, images: list[Path]) -> subprocess.CompletedProcess[str]:
+    """A process, in a group of its own, that trains with two loader processes and a fault at a call."""
     code = (
         "import os, signal\nfrom pathlib import Path\nfrom harness import pretrain\n"
         "from tests.test_resume import at_call, train\n"
         f"images = sorted(Path({str(images[0].parent)!r}).iterdir())\n"
         "os.setpgid(0, 0)\n"
-        "with at_call(pretrain, 'update', 2, lambda: os.killpg(0, signal.SIGTERM)):\n"
-        f"    train(Path({str(tmp_path / 'run')!r}), images, workers=2)\n"
+        f"with at_call(pretrain, {fault}):\n"
+        f"    train(Path({str(folder)!r}), images, workers=2)\n"
     )
     place = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=place, timeout=120, check=False)
-    assert "benchmarks.resume.Requeued" in done.stderr
-    assert "killed by signal" not in done.stderr
-    assert resume.load(tmp_path / "run" / "checkpoint.pth")["step"] == 2
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=place, timeout=120, check=False)
 
 
 # --- checkpoints
