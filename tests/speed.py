@@ -454,7 +454,8 @@ def starting(pairs: int = PAIRS) -> Iterator[str]:
 def everything(device: str) -> Iterator[str]:
     """All tables."""
     there = Machine(device, augment="device" if device == "cuda" else "workers", fused=device == "cuda")
-    yield from (step_ratio(there), "", f"load of the machine at the start {os.getloadavg()[0]:.1f}")
+    yield from (f"load of the machine at the start {os.getloadavg()[0]:.1f}", "")
+    yield step_ratio(PRESETS["demo"].recipe, there)
     yield from starting()
     yield from many_runs()
     yield from loaders(Photos())
