@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, NoReturn
 
 CHECKPOINT_EVERY = 60.0  # seconds
 REQUEUE = (signal.SIGTERM, signal.SIGUSR1)  # what a scheduler sends to a job that it wants to run later
+STOPS = (signal.SIGINT, *REQUEUE)
 ECHO = 2.0  # seconds in which it comes again: a scheduler signals every process, and a launcher hands its own on
 heard: dict[int, float] = {}  # signal → when it came last
 
@@ -170,7 +171,7 @@ def stop_signals() -> Iterator[Callable[[], type[KeyboardInterrupt] | None]]:
             interrupt(number)
         seen.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, *REQUEUE)}
+    before = {number: signal.signal(number, note) for number in STOPS}
     try:
         yield lambda: (Requeued if seen[0] in REQUEUE else KeyboardInterrupt) if seen else None
     finally:
@@ -192,6 +193,15 @@ def agreed(stop: type[KeyboardInterrupt] | None) -> type[KeyboardInterrupt] | No
     return known[int(place)]
 
 
+def begin(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches one by one; a loader's processes start with all signals held back, until `leave_signals`."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        return iter(batches)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
 def leave_signals(worker: int) -> None:
     """In a loader's process: a signal to all of a job's processes is for the main one, which still needs the loader.
 
@@ -200,3 +210,4 @@ def leave_signals(worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)

@@ -18,7 +18,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from benchmarks.resume import leave_signals
+from benchmarks.resume import begin, leave_signals
 
 
 class UnreadableImage(ValueError):
@@ -116,7 +116,7 @@ class Watched:
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         """Hand on; an error in a loader's process comes with its whole traceback, of which the last line is told."""
         try:
-            yield from self.batches
+            yield from begin(self.batches)
         except UnreadableImage as error:
             raise UnreadableImage(str(error).strip().splitlines()[-1].split("UnreadableImage: ")[-1]) from None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.resume import REQUEUE, interrupt
+from benchmarks.resume import STOPS, interrupt
 from harness import ROOT
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ MEET = "HARNESS_MEET"  # where the ranks of `launch` meet; torchrun's meet where
 LEASH = "HARNESS_LEASH"  # the process that started this one, with which it ends
 GRACE = 10.0  # seconds that ranks have to end after another one has failed
 PATIENCE = timedelta(days=7)  # of a rank that waits for another one, which may compose data or evaluate alone
-STOPS = (signal.SIGINT, *REQUEUE)
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 

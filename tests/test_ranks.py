@@ -176,22 +176,22 @@ def small(depth: int, zero_init: bool) -> nn.Module:
 
 def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], kind: str) -> None:
     """One rank's part of a pre-training, with a checkpoint after every step; only the first rank's folder counts."""
-    original, update = pretrain.ready, pretrain.update
+    original, descend = pretrain.ready, pretrain.descend
 
-    def ready(made: Any, device: torch.device) -> View:
-        return View(*(part.double() if part.is_floating_point() else part for part in original(made, device)))
+    def ready(made: Any, machine: Machine) -> View:
+        return View(*(part.double() if part.is_floating_point() else part for part in original(made, machine)))
 
     def last(training: Training, *rest: Any) -> Any:
         if training.step == one.made and (one.signal == signal.SIGKILL or rank == one.size - 1):
             os.kill(os.getpid(), one.signal)
-        return update(training, *rest)
+        return descend(training, *rest)
 
     with pytest.MonkeyPatch.context() as patch, place(rank, one.size, folder / f"meet-{number}"), ranks.joined():
         patch.setattr(pixsim, "encoder", small)
         patch.setattr(pixsim, "width", lambda encoder: WIDTH)
         patch.setattr(resume, "CHECKPOINT_EVERY", -1.0)
         patch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
-        patch.setattr(pretrain, "update", last)
+        patch.setattr(pretrain, "descend", last)
         if kind == "float64":
             torch.set_default_dtype(torch.float64)
             patch.setattr(Tensor, "float", Tensor.double)
