@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.pictures import Objects, photos, voc_folder
 
 LINEAR = '''
 from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from benchmarks import Benchmark
@@ -52,15 +54,18 @@ RUN = ["run", "--strategy", "location", *WORDS, "--set", "batch=4", "--set", "ep
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a benchmark that takes no time, and images."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a benchmark that takes no time, and images; no process of a test that fails is left in it."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "total.py").write_text(LINEAR)
     photos(tmp_path / "photos", 8)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return tmp_path
+    yield tmp_path
+    for process in beside(tmp_path):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def start(*words: str, by: Sequence[str] = (sys.executable, "-m", "harness")) -> subprocess.Popen[str]:
@@ -103,6 +108,7 @@ def record(results: Path) -> dict[str, Any]:
 
 WAITS = """
 import os, sys, time
+from contextlib import suppress
 from pathlib import Path
 from benchmarks import resume
 from harness import ranks
@@ -311,6 +317,7 @@ def test_two_hosts_make_one_run(here: Path, hosts: list[list[str]], monkeypatch:
 
 JOBS = """
 import os, sys, time
+from contextlib import suppress
 from pathlib import Path
 name = "bad" if "batch=16" in sys.argv else "good"
 Path(name).write_text(os.environ["CUDA_VISIBLE_DEVICES"])

@@ -183,14 +183,31 @@ def test_bad_words_are_refused(
 
 
 def test_a_job_has_every_word_about_its_machine() -> None:
-    line = "--workers 3 --device cpu --augment device --cache 2 --reduced --compile --fused"
+    line = "--workers 3 --device cpu --augment device --cache 2 --reduced --compile --fused --processes 2"
     watching = ["--tensorboard", "--observer", "file:x"]
     given = cli.parser().parse_args(["submit", "--strategy", "location", *line.split(), *watching])
     again = cli.parser().parse_args(["run", "--strategy", "location", *cli.passed_on(given)])
-    for action in (*cli.machine_words()._actions, *cli.watching_words()._actions):
+    few = (action for action in cli.ranks_words()._actions if action.dest != "gpus")  # which excludes --processes
+    for action in (*cli.machine_words()._actions, *few, *cli.watching_words()._actions):
         assert getattr(again, action.dest) == getattr(given, action.dest) != action.default, action.dest
-    unfused = cli.parser().parse_args(["submit", "--no-fused"])
-    assert "--no-fused" in cli.passed_on(unfused)
+    other = cli.parser().parse_args(["submit", "--no-fused", "--gpus", "4"])
+    assert cli.passed_on(other)[-3:] == ["--gpus", "4", "--no-fused"]
+
+
+@pytest.mark.parametrize(
+    ("words", "asks"),
+    [
+        ("--processes 3 --device cpu", "CPUs: 6, GPUs: 0"),
+        ("--processes 3", "CPUs: 6, GPUs: 3"),
+        ("--gpus 4 --workers 7", "CPUs: 32, GPUs: 4"),
+        ("--gpus 0", "CPUs: 2, GPUs: 0"),
+    ],
+)
+def test_a_job_of_several_processes_asks_for_what_they_take(
+    words: str, asks: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["submit", "rows.three", *SETTINGS, *words.split(), "--dry-run", "--results", "none"]) == 0
+    assert f"each of 24 h, {asks}\n" in capsys.readouterr().out
 
 
 def test_a_job_ends_as_its_command_does(place: Path) -> None:
