@@ -24,7 +24,6 @@ from tests.pictures import Objects, photos, voc_folder
 
 LINEAR = '''
 from dataclasses import dataclass
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from benchmarks import Benchmark
@@ -108,7 +107,6 @@ def record(results: Path) -> dict[str, Any]:
 
 WAITS = """
 import os, sys, time
-from contextlib import suppress
 from pathlib import Path
 from benchmarks import resume
 from harness import ranks
@@ -317,7 +315,6 @@ def test_two_hosts_make_one_run(here: Path, hosts: list[list[str]], monkeypatch:
 
 JOBS = """
 import os, sys, time
-from contextlib import suppress
 from pathlib import Path
 name = "bad" if "batch=16" in sys.argv else "good"
 Path(name).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
