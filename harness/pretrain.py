@@ -186,10 +186,12 @@ def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, Vi
 
 
 def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
-    """NotFinite where the loss or the largest gradient is; one wait for the device."""
+    """NotFinite where the loss or the norm of its gradient is; one wait for the device.
+
+    The largest slope would do as well, but a CPU finds it ten times more slowly: 3 % of a step.
+    """
     slopes = [weight.grad for weight in training.model.parameters() if weight.grad is not None]
-    largest = torch.stack([torch.linalg.vector_norm(slope, math.inf) for slope in slopes]).max()
-    found = torch.stack([loss.value.detach(), largest]).tolist()
+    found = torch.stack([loss.value.detach(), torch.nn.utils.get_total_norm(slopes)]).tolist()
     for name, value in zip(("loss", "gradient"), found, strict=True):
         if not math.isfinite(value):
             at = f"step {training.step} (epoch {epoch})"
