@@ -38,7 +38,7 @@ from benchmarks.scenes.layout import Layout
 from harness import ROOT, files, plugins, provenance, records
 from harness.gauges import gauges
 from harness.presets import PRESETS
-from harness.pretrain import Machine, Training, build_optimizer, update
+from harness.pretrain import Machine, Training, build_optimizer, compile_encoder, update
 from harness.speed import step_ratio
 from methods import geometry
 from methods.augment import colour
@@ -460,7 +460,7 @@ def whole_step(strategy: Strategy, first: View, second: View, way: Way) -> Step:
     training = Training(model, build_optimizer(model, way.recipe, way.fused))
     if way.compile:
         torch.compiler.reset()  # a batch of another size would be compiled for any size
-        model.encoder.compile()
+        compile_encoder(model)
     return partial(update, training, way.recipe, 0, (first, second))
 
 
@@ -482,7 +482,10 @@ def tuned(device: str, large: Large, pairs: int = PAIRS) -> Iterator[str]:
     fast, eager = (whole_step(Location(), first, second, one) for one in (way, Way(recipe)))
     yield from heading(f"{large.images} pairs at {large.pixels} px, own fp32 eager")
     yield f"  ResNet-{large.depth}; ours {way.words()}; both channels_last"
-    yield line("  location", ratios(fast, eager, device, pairs), "≥ 2.5" if first.image.is_cuda else "")
+    bar = "≥ 2.5" if first.image.is_cuda else ""
+    yield line("  location, TF32 convolutions", ratios(fast, eager, device, pairs), bar)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield line("  location, no TF32", ratios(fast, eager, device, pairs), bar)
     for name, step in (("tuned", fast), ("fp32 eager", eager)):
         yield f"    {name}: {pace(step, large.images, device, pairs)}"
     seconds, peak = statistics.median(timed(fast, device, 1) for _ in range(pairs)), matrix_peak(large.matrix, device)
@@ -522,15 +525,20 @@ def starting(pairs: int = PAIRS) -> Iterator[str]:
 
 def everything(device: str) -> Iterator[str]:
     """All tables."""
-    gpu = device == "cuda"
-    there = Machine(device, augment="device" if gpu else "workers", fused=gpu)
-    yield from (step_ratio(there), "", f"load of the machine at the start {os.getloadavg()[0]:.1f}")
+    gpu, recipe = device == "cuda", PRESETS["demo"].recipe
+    if gpu:
+        recipe = replace(PRESETS["paper"].recipe, precision="bf16")
+    ways = (False, True) if shutil.which("g++") else (False,)  # which inductor and triton call
+    yield f"load of the machine at the start {os.getloadavg()[0]:.1f}"
+    for compile in ways:
+        workers, augment = max(1, (os.cpu_count() or 2) - 1), "device" if gpu else "workers"
+        yield f"\n{step_ratio(recipe, Machine(device, workers, augment, compile=compile, fused=gpu))}"
     yield from starting()
     yield from many_runs()
     yield from loaders(Photos())
     yield from loaders(Photos(view=96))
     demo = replace(PRESETS["demo"].recipe, precision="bf16" if gpu else "fp32", depth=50 if gpu else 18)
-    for compile in (False, True) if shutil.which("g++") else (False,):  # which inductor and triton call
+    for compile in ways:
         yield from training(Sizes(pixels=224) if gpu else Sizes(), device, Way(demo, gpu, compile))
     if gpu:
         yield from tuned(device, Large())

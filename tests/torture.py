@@ -41,7 +41,7 @@ EVENTS: dict[str, tuple[Any, str]] = {
     "fsync": (os, "fsync"),
     "replace": (os, "replace"),
     "unlink": (os, "unlink"),
-    "step": (pretrain, "update"),
+    "step": (pretrain, "descend"),
     "iteration": (SimpleTrainer, "run_step"),
     "saving": (resume.Checkpoint, "save"),
 }  # calls before which a run can be killed; a "write" is killed half way, and at a "time" it is killed from outside
@@ -305,16 +305,16 @@ def narrow(*_: Any) -> nn.Sequential:
 
 def soak(steps: int, folder: Path) -> list[Reading]:
     """Twenty readings of a pre-training with a loader process and a checkpoint many times a second."""
-    images, found, update = photos(folder / "photos", 20), [], pretrain.update
+    images, found, descend = photos(folder / "photos", 20), [], pretrain.descend
     recipe = Recipe(depth=18, size=32, epochs=max(1, steps // 10), batch=2, heads=Heads(64, 64, 64))
 
     def watched(*arguments: Any) -> Any:
         training = arguments[0]
         if training.step % max(1, steps // 20) == 0:
             found.append(reading(training.step))
-        return update(*arguments)
+        return descend(*arguments)
 
-    for owner, name, given in ((pretrain, "update", watched), (pixsim, "encoder", narrow)):
+    for owner, name, given in ((pretrain, "descend", watched), (pixsim, "encoder", narrow)):
         setattr(owner, name, given)
     resume.CHECKPOINT_EVERY = 0.2
     pretrain.pretrain(Location(), recipe, images, folder, 0, pretrain.Machine("cpu", 1))
