@@ -406,7 +406,7 @@ def loaders(photos: Photos, pairs: int = PAIRS) -> Iterator[str]:
         for name, views, rival, bar in ways:
             yield line(f"  {name}", ratios(walk(views), rival, "cpu", pairs, photos.seconds), bar)
         batch: Uncoloured = default_collate([kept[0, index][0] for index in range(photos.images)])
-        view = timed(lambda: colour(batch, CPU), "cpu", 1) / photos.images
+        view = timed(lambda: colour([batch], CPU), "cpu", 1) / photos.images
         yield f"  the device's part: {view * 1e3:.2f} ms a view on one core"
     torch.set_num_threads(threads)
 
