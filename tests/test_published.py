@@ -330,7 +330,6 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BOXES, MASKS = ["AP", "AP50", "AP75"], ["mask_AP", "mask_AP50", "mask_AP75"]
 
 
-@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")  # where nothing is found
 @pytest.mark.parametrize(
     ("detector", "folder", "names"),
     [(Voc0712(), "voc07_12", BOXES), (CocoFpn(), "coco", BOXES + MASKS), (CocoC4(), "coco", BOXES + MASKS)],
