@@ -287,7 +287,27 @@ def build(cfg: Any) -> nn.Module:
 
     model: nn.Module = build_model(cfg)
     load_into(model, torch.load(cfg.MODEL.WEIGHTS, weights_only=True))
+    if cfg.SOLVER.AMP.ENABLED:
+        train_in_bf16(model)
     return model
+
+
+def train_in_bf16(model: nn.Module) -> None:
+    """Let the forward pass with gradients run under autocast, channels last; precise BN and the test stay fp32."""
+    import torch
+    from detectron2.modeling.poolers import ROIPooler
+
+    forward, device = model.forward, next(model.parameters()).device.type
+
+    def mixed(images: Any) -> Any:
+        with torch.autocast(device, torch.bfloat16, enabled=torch.is_grad_enabled()):
+            return forward(images)
+
+    model.to(memory_format=torch.channels_last)
+    model.forward = mixed
+    for pooler in (part for part in model.modules() if isinstance(part, ROIPooler)):
+        # detectron2 gives the boxes the features' type, and in bf16 a coordinate near 1,000 px is off by up to 2
+        pooler.register_forward_pre_hook(lambda _, given: ([level.float() for level in given[0]], *given[1:]))
 
 
 def _train(cfg: Any, model: nn.Module, folder: Path, key: str) -> None:
