@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import tempfile
 import time
@@ -342,7 +341,8 @@ def check_gradients(model: nn.Module) -> None:
     import torch
 
     slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    if not torch.stack([torch.linalg.vector_norm(slope, math.inf) for slope in slopes]).max().isfinite():
+    # many times as fast as the largest norm, and finite exactly where all values between the two are
+    if not torch.stack([bound for slope in slopes for bound in torch.aminmax(slope)]).isfinite().all():
         raise FloatingPointError(GRADIENT)
 
 
