@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 CHECKPOINT_EVERY = 60.0  # seconds
 REQUEUE = (signal.SIGTERM, signal.SIGUSR1)  # what a scheduler sends to a job that it wants to run later
+STOPS = (signal.SIGINT, *REQUEUE)
 
 
 class DamagedCheckpoint(ValueError):
@@ -156,12 +157,21 @@ def stop_signals() -> Iterator[Callable[[], type[KeyboardInterrupt] | None]]:
             interrupt(number)
         seen.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, *REQUEUE)}
+    before = {number: signal.signal(number, note) for number in STOPS}
     try:
         yield lambda: (Requeued if seen[0] in REQUEUE else KeyboardInterrupt) if seen else None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def begin(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches one by one; a loader's processes start with all signals held back, until `leave_signals`."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        return iter(batches)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def leave_signals(worker: int) -> None:
@@ -172,3 +182,4 @@ def leave_signals(worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)

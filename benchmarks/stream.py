@@ -17,7 +17,7 @@ from detectron2.data.samplers import TrainingSampler
 from detectron2.utils.env import seed_all_rng
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from benchmarks.resume import leave_signals
+from benchmarks.resume import begin, leave_signals
 
 
 class UnreadableImage(ValueError):
@@ -89,7 +89,7 @@ class Watched:
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         """Hand on; an error in a loader's process comes with its whole traceback, of which the last line is told."""
         try:
-            for batch in self.batches:
+            for batch in begin(self.batches):
                 self.names = ", ".join(image["file_name"].rpartition("/")[2] for image in batch)
                 yield batch
         except UnreadableImage as error:

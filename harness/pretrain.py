@@ -6,7 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks import resume
-from benchmarks.resume import Checkpoint, leave_signals, stop_signals, trim
+from benchmarks.resume import Checkpoint, begin, leave_signals, stop_signals, trim
 from harness import board, files
 from harness.gauges import gauges
 from harness.observers import Guest
@@ -109,7 +110,7 @@ def pretrain(
     model = PixSim(strategy, recipe).to(device)
     training = Training(model, build_optimizer(model, recipe, machine.fused))
     if machine.compile:
-        model.encoder.compile()
+        compile_encoder(model)
     checkpoint = Checkpoint(folder / CHECKPOINT)
     checkpoint.resume(training.take)
     if strategy.trains:
@@ -118,6 +119,11 @@ def pretrain(
     save(model.encoder.state_dict(), folder / "backbone.pth")  # the last: where it is, the pre-training is done
     checkpoint.remove()
     return folder / "backbone.pth"
+
+
+def compile_encoder(model: PixSim) -> None:
+    """Let torch.compile make one graph of the encoder; before torch 2.12 `compile()` made one of each block."""
+    model.encoder.forward = torch.compile(model.encoder.forward)  # type: ignore[method-assign]
 
 
 def save(state: Mapping[str, Tensor], file: Path) -> None:
@@ -132,24 +138,19 @@ def train(
     """The loop: every step from where the training stands to the end of the last epoch."""
     steps = steps_per_epoch(recipe, len(images))
     total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
-    device, saved = torch.device(machine.device), time.monotonic()
+    saved = time.monotonic()
     checkpoint = Checkpoint(folder / CHECKPOINT)
     trim(folder / "curve.jsonl", "step", training.step + 1)
     batches = load(look(images, recipe, seed, machine), Order(len(images), recipe, seed, training.step), machine)
     bar = tqdm(
         total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img", disable=None
     )
-    drawn = board.live(folder, machine.tensorboard)
-    with bar, drawn as draw, stop_signals() as stopped, open(folder / "curve.jsonl", "a", encoding="utf-8") as curve:
-        for first, second in named(batches):
-            epoch = training.step // steps
-            views = ready(first, device), ready(second, device)
-            try:
-                loss = update(training, recipe, epoch, views)
-            except NotFinite as error:
-                names = batch_names(images, recipe, seed, training.step)
-                raise NotFinite(f"{error}; its images: {names}") from None
-            training.step += 1
+    drawn, told = board.live(folder, machine.tensorboard), told_of(images, recipe, seed, training)
+    with (
+        bar, drawn as draw, stop_signals() as stopped, told,
+        open(folder / "curve.jsonl", "a", encoding="utf-8") as curve,
+    ):  # fmt: skip
+        for epoch, loss in descent(training, recipe, steps, batches, machine):
             if training.step % every == 0 or training.step == total:
                 point = measure(training, recipe, epoch, loss)
                 curve.write(json.dumps(point) + "\n")
@@ -173,16 +174,45 @@ def steps_per_epoch(recipe: Recipe, images: int) -> int:
     return images // recipe.batch
 
 
+def descent(
+    training: Training, recipe: Recipe, steps: int, batches: Iterable[tuple[Any, Any]], machine: Machine
+) -> Iterator[tuple[int, Loss]]:
+    """Step after step, so many an epoch, to the last batch: its epoch and its loss.
+
+    The views that follow are made ready behind the gradient, which a GPU is then still at.
+    """
+    coming = named(batches)
+    views = following(coming, machine)
+    while views:
+        epoch = training.step // steps
+        loss = differentiate(training, recipe, epoch, views)
+        views = following(coming, machine)
+        descend(training, recipe, epoch, loss)
+        training.step += 1
+        yield epoch, loss
+
+
 def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
     """One step of SGD; NotFinite, before any weight is changed, where the loss or its gradient is not finite."""
-    set_rate(training.optimizer, recipe, epoch)
+    loss = differentiate(training, recipe, epoch, views)
+    descend(training, recipe, epoch, loss)
+    return loss
+
+
+def differentiate(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
+    """The loss of a step, whose gradient the weights have; on a GPU they may still be in the making."""
     with torch.autocast(views[0].image.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         loss: Loss = training.model(*views, epoch)
     training.optimizer.zero_grad()
     loss.value.backward()
+    return loss
+
+
+def descend(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
+    """Change the weights by their gradient; NotFinite, before that, where it or the loss is not finite."""
+    set_rate(training.optimizer, recipe, epoch)
     check(training, recipe, epoch, loss)
     training.optimizer.step()
-    return loss
 
 
 def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
@@ -194,6 +224,15 @@ def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
         if not math.isfinite(value):
             at = f"step {training.step} (epoch {epoch})"
             raise NotFinite(f"the {name} is {value} at {at}: lower lr (now {recipe.lr})")
+
+
+@contextmanager
+def told_of(images: Sequence[Path], recipe: Recipe, seed: int, training: Training) -> Iterator[None]:
+    """In an error about a step its images are named."""
+    try:
+        yield
+    except NotFinite as error:
+        raise NotFinite(f"{error}; its images: {batch_names(images, recipe, seed, training.step)}") from None
 
 
 def batch_names(images: Sequence[Path], recipe: Recipe, seed: int, step: int) -> str:
@@ -237,9 +276,16 @@ def look(images: Sequence[Path], recipe: Recipe, seed: int, machine: Machine) ->
     return TwoViews(images, recipe, seed, machine.augment == "workers", machine.reduced, cache)
 
 
-def ready(made: View | Uncoloured, device: torch.device) -> View:
+def following(batches: Iterator[tuple[Any, Any]], machine: Machine) -> tuple[View, View] | None:
+    """The loader's next two views, ready for the encoder; None behind the last."""
+    made = next(batches, None)
+    return made and (ready(made[0], machine), ready(made[1], machine))
+
+
+def ready(made: View | Uncoloured, machine: Machine) -> View:
     """A loader's views as the encoder takes them."""
-    return normalise(colour(made, device) if isinstance(made, Uncoloured) else made, device)
+    device = torch.device(machine.device)
+    return normalise(colour(made, device, machine.compile) if isinstance(made, Uncoloured) else made, device)
 
 
 def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[Any, Any]]:
@@ -254,10 +300,10 @@ def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[An
     )
 
 
-def named(batches: DataLoader[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+def named(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     """The batches; a loader process hands on an error with its whole traceback, of which one line is for the user."""
     try:
-        yield from batches
+        yield from begin(batches)
     except BrokenImage as error:
         raise BrokenImage(str(error).strip().splitlines()[-1].split("BrokenImage: ")[-1]) from error
 

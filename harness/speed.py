@@ -13,64 +13,67 @@ import torch
 from torch import Tensor
 
 from benchmarks.scenes.compose import write
+from benchmarks.scenes.layout import Layout
 from harness import provenance
 from harness.plugins import strategy
-from harness.presets import PRESETS
-from harness.pretrain import Machine, Training, build_optimizer, load, look, ready, update
-from methods.encoder import encoder
+from harness.pretrain import Machine, Training, build_optimizer, compile_encoder, descent, following, load, look
 from methods.pixsim import PixSim
+from methods.recipe import Recipe
 from methods.views import Order
+
+Step = Callable[[], object]
 
 PAIRS = 9  # of timings, interleaved
 STEPS = 4  # in each timing
+IMAGES = 256  # that the loader reads, if a batch has no more
+SOURCE = 2  # a side of them by a view's
 
 
-def step_ratio(machine: Machine) -> str:
-    """The report of `harness speed`: images a second of both, and the median ratio with its range.
+def step_ratio(recipe: Recipe, machine: Machine) -> str:
+    """The report of `harness speed`: pairs of views a second of both, and the median ratio with its range.
 
     The rival is forward and backward of both views on a resident batch through the same encoder, in the same
-    precision and memory format, without loader, heads, loss or optimizer.
+    precision and memory format, compiled if ours is, without loader, heads, loss or optimizer.
     """
-    preset = PRESETS["demo"]
-    recipe = replace(preset.recipe, epochs=10_000)
+    recipe = replace(recipe, epochs=10_000)
     with tempfile.TemporaryDirectory(prefix="harness-speed-") as folder:
         scenes = Path(folder) / "scenes"
-        write(scenes, preset.benchmark.layout, {"trainval": 4 * recipe.batch}, 0, progress=False)
+        write(scenes, Layout(size=SOURCE * recipe.size), {"trainval": max(IMAGES, recipe.batch)}, 0, progress=False)
         images = sorted((scenes / "JPEGImages").iterdir())
         device = torch.device(machine.device)
-        model = PixSim(strategy("location")(), recipe).to(device)
-        training = Training(model, build_optimizer(model, recipe, machine.fused))
+        model, rival = (PixSim(strategy("location")(), recipe).to(device) for _ in range(2))
         if machine.compile:
-            model.encoder.compile()
-        batches = iter(load(look(images, recipe, 0, machine), Order(len(images), recipe, 0, 0), machine))
+            compile_encoder(model)
+            compile_encoder(rival)
+        batches = load(look(images, recipe, 0, machine), Order(len(images), recipe, 0, 0), machine)
+        resident = following(iter(batches), machine)
+        assert resident
+        training = Training(model, build_optimizer(model, recipe, machine.fused))
+        steps = descent(training, recipe, len(images) // recipe.batch, batches, machine)
+        naked = naked_step(rival.encoder, resident[0].image, recipe.precision == "bf16")
+        return report(compare(lambda: next(steps), naked, device), recipe, machine)
 
-        def whole() -> None:
-            first, second = next(batches)
-            update(training, recipe, 0, (ready(first, device), ready(second, device)))
 
-        resident = ready(next(batches)[0], device).image
-        naked = naked_step(encoder(recipe.depth, recipe.zero_init).to(device), resident)
-        return report(compare(whole, naked, device), recipe.batch, machine)
-
-
-def naked_step(network: torch.nn.Module, batch: Tensor) -> Callable[[], None]:
+def naked_step(network: torch.nn.Module, batch: Tensor, bf16: bool) -> Step:
     """Forward and backward of both views of a resident batch [B, 3, S, S]."""
 
     def step() -> None:
         network.zero_grad()
-        (network(batch).mean() + network(batch).mean()).backward()
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
+            loss = network(batch).mean() + network(batch).mean()
+        loss.backward()
 
     return step
 
 
-def compare(whole: Callable[[], None], naked: Callable[[], None], device: torch.device) -> list[tuple[float, float]]:
+def compare(whole: Step, naked: Step, device: torch.device) -> list[tuple[float, float]]:
     """Seconds a step of the whole and the naked one, PAIRS times in turn after a warm-up."""
     for step in (whole, naked):
         timed(step, device)
     return [(timed(whole, device), timed(naked, device)) for _ in range(PAIRS)]
 
 
-def timed(step: Callable[[], None], device: torch.device) -> float:
+def timed(step: Step, device: torch.device) -> float:
     """Seconds a step, over STEPS steps."""
     start = time.perf_counter()
     for _ in range(STEPS):
@@ -80,16 +83,16 @@ def timed(step: Callable[[], None], device: torch.device) -> float:
     return (time.perf_counter() - start) / STEPS
 
 
-def report(pairs: list[tuple[float, float]], batch: int, machine: Machine) -> str:
+def report(pairs: list[tuple[float, float]], recipe: Recipe, machine: Machine) -> str:
     """What was measured, on what."""
     ratios = sorted(naked / whole for whole, naked in pairs)
     whole, naked = (statistics.median(column) for column in zip(*pairs, strict=True))
-    where = provenance.device(machine.device)
+    where, batch = provenance.device(machine.device), recipe.batch
     return "\n".join([
-        f"pre-training step, preset demo, strategy location, batch {batch}",
+        f"pre-training step, location, ResNet-{recipe.depth}, {recipe.size} px, batch {batch}, {recipe.precision}",
         f"  {', '.join(f'{name} {value}' for name, value in machine.path.items())}",
-        f"  whole step, loader included       {whole * 1e3:8.1f} ms   {batch / whole:7.1f} images/s",
-        f"  naked backbone, resident batch    {naked * 1e3:8.1f} ms   {batch / naked:7.1f} images/s",
+        f"  whole step, loader included       {whole * 1e3:8.1f} ms   {batch / whole:7.1f} pairs/s",
+        f"  naked backbone, resident batch    {naked * 1e3:8.1f} ms   {batch / naked:7.1f} pairs/s",
         f"  speed against the naked backbone  {statistics.median(ratios):8.3f}      "
         f"({ratios[0]:.3f} to {ratios[-1]:.3f}, n = {len(ratios)} interleaved pairs)",
         f"  {where['device']}, torch {provenance.installed('torch')}",

@@ -1,55 +1,62 @@
 """Colour jitter, grey and blur of a whole batch on a device, each image by its own plan, to the bits of Pillow's.
 
 Pillow is what torchvision calls for images from a loader; it rounds to whole 255ths after every step, and so does
-this. Images are [B, 3, S, S] in int32 from 0 to 255 between the steps.
+this. A turn takes images [B, 3, S, S] uint8 and their amounts [B, …] on the same device, and gives such images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from methods.views import Uncoloured, View
 
+Turn = Callable[[Tensor, Tensor], Tensor]
+
 PASSES = 3  # of a box blur, for a Gaussian one
 ONE = 1 << 24  # the sum of a box blur's weights
-SECTORS = (
-    (0, 3, 1),
-    (2, 0, 1),
-    (1, 0, 3),
-    (1, 2, 0),
-    (3, 1, 0),
-    (0, 1, 2),
-)  # of v, p, q, t: R, G, B in each sixth of H
+EXACT = "emulate_precision_casts", "eager_numerics.division_rounding"  # inductor rounds as eager kernels do
 
 
-def colour(made: Uncoloured, device: torch.device) -> View:
-    """The views on the device, uint8, with the colours that a loader's process would have given them."""
+def colour(made: Uncoloured, device: torch.device, compile: bool = False) -> View:
+    """The views on the device, uint8, with the colours that a loader's process would have given them.
+
+    Nothing here waits for the device. With `compile` each turn is one or two kernels, made at its first use.
+    """
     view, colours = made
-    image = view.image.to(device, non_blocking=True).int()
+    image = view.image.to(device, non_blocking=True, copy=True)
     for step in range(len(TURNS)):
         for number, turn in enumerate(TURNS):
             chosen = colours.jitter & (colours.order[:, step] == number)
-            change(image, chosen, turn, colours.amount[:, number])
-    change(image, colours.grey, lambda part, _: luma(part).expand_as(part), colours.sigma)
-    change(image, colours.sigma > 0, blur, colours.sigma)
-    return view._replace(image=image.to(torch.uint8))
+            change(image, chosen, quick(turn) if compile else turn, colours.amount[:, number])
+    change(image, colours.grey, grey, colours.sigma)
+    weights = boxes(colours.sigma.numpy())
+    change(image, colours.sigma > 0, quick(blur) if compile else blur, weights)
+    return view._replace(image=image)
 
 
-def change(image: Tensor, chosen: Tensor, turn: Callable[[Tensor, Tensor], Tensor], amount: Tensor) -> None:
-    """Change the chosen images in place, by their amounts [B]; what is chosen is known without asking the device."""
-    if rows := chosen.nonzero()[:, 0].tolist():
-        there = torch.tensor(rows, device=image.device)
-        image[there] = turn(image[there], amount[rows])
+@cache
+def quick(turn: Turn) -> Turn:
+    """The turn compiled, with the same bits: no product and sum are fused, and quotients are rounded."""
+    known = torch._inductor.list_options()
+    compiled: Turn = torch.compile(turn, options={name: True for name in EXACT if name in known})
+    return compiled
+
+
+def change(image: Tensor, chosen: Tensor, turn: Turn, amount: Tensor) -> None:
+    """Change the chosen images in place, by their amounts [B, …]; both lie on the CPU, where counting needs no wait."""
+    if len(rows := chosen.nonzero()[:, 0]):
+        there, by = (part.to(image.device, non_blocking=True) for part in (rows, amount[rows]))
+        image[there] = turn(image[there], by)
 
 
 def brightness(image: Tensor, amount: Tensor) -> Tensor:
     """From black."""
-    return blend(torch.zeros((), dtype=torch.int32, device=image.device), image, amount)
+    return blend(torch.zeros_like(image[:, :1]), image, amount)
 
 
 def contrast(image: Tensor, amount: Tensor) -> Tensor:
@@ -65,26 +72,31 @@ def saturation(image: Tensor, amount: Tensor) -> Tensor:
 
 def blend(start: Tensor, image: Tensor, amount: Tensor) -> Tensor:
     """From `start` (amount 0) through the image (1) and beyond, cut off to whole numbers."""
-    share = amount.to(image.device)[:, None, None, None]
-    return (start.float() + share * (image - start).float()).clamp(0, 255).int()
+    first = start.float()
+    return (first + amount[:, None, None, None] * (image.float() - first)).clamp(0, 255).to(torch.uint8)
+
+
+def grey(image: Tensor, amount: Tensor) -> Tensor:
+    """Without colours, whatever the amount."""
+    return luma(image).to(torch.uint8).expand_as(image)
 
 
 def luma(image: Tensor) -> Tensor:
-    """ITU-R 601's grey [B, 1, S, S] in 16-bit fixed point."""
-    red, green, blue = image.split(1, dim=1)
-    grey: Tensor = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
-    return grey
+    """ITU-R 601's grey [B, 1, S, S], int32, in 16-bit fixed point."""
+    red, green, blue = image.int().split(1, dim=1)
+    found: Tensor = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return found
 
 
 def hue(image: Tensor, amount: Tensor) -> Tensor:
     """Turn the hue by a share of the circle, all of H, S and V in whole 255ths."""
-    turned = (amount.double() * 255).int().to(image.device)[:, None, None, None]
-    h, s, v = split(image)
+    turned = (amount.double() * 255).int()[:, None, None, None]
+    h, s, v = split(image.int())
     return join((h + turned) & 255, s, v)
 
 
 def split(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """H, S and V, [B, 1, S, S] each."""
+    """H, S and V, [B, 1, S, S] int32 each."""
     high, low = image.amax(1, keepdim=True), image.amin(1, keepdim=True)
     spread = (high - low).float()
     parts = image.split(1, dim=1)
@@ -101,20 +113,28 @@ def join(h: Tensor, s: Tensor, v: Tensor) -> Tensor:
     sector = place.floor()
     rest, share = (place - sector).float().double(), (s.float() / 255).double()
     p, q, t = ((v * (1 - share * part) + 0.5).int() for part in (torch.ones_like(rest), rest, 1 - rest))
-    which = torch.tensor(SECTORS, device=v.device)[sector[:, 0].long() % 6]
-    return torch.cat((v, p, q, t), dim=1).gather(1, which.movedim(3, 1))
+    sixths = (v, q, p, p, t, v), (t, v, v, q, p, p), (p, p, t, v, v, q)  # of R, G and B
+    return torch.cat([pick(sector % 6, sixth) for sixth in sixths], dim=1).to(torch.uint8)
+
+
+def pick(number: Tensor, values: tuple[Tensor, ...]) -> Tensor:
+    """At each place the value of its number."""
+    found = values[-1]
+    for index, value in enumerate(values[:-1]):
+        found = torch.where(number == index, value, found)
+    return found
 
 
 TURNS = brightness, contrast, saturation, hue  # in the order of methods.views.TURNS
 
 
-def blur(image: Tensor, sigma: Tensor) -> Tensor:
+def blur(image: Tensor, weights: Tensor) -> Tensor:
     """Pillow's Gaussian blur: box blurs along each line, then along each column, the edge pixels repeated."""
-    weights = boxes(sigma.numpy()).to(image.device)
+    image = image.int()
     for dim in (3, 2):
         for _ in range(PASSES):
             image = box_blur(image, weights, dim)
-    return image
+    return image.to(torch.uint8)
 
 
 def boxes(sigma: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Tensor:
@@ -138,9 +158,9 @@ def boxes(sigma: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Tensor:
 def box_blur(image: Tensor, weights: Tensor, dim: int) -> Tensor:
     """One box blur along a dimension; the sums are those of 32 bits without a sign, of which the top 8 are kept."""
     reach, size = weights.shape[1] // 2, image.shape[dim]
-    edges = (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach)
-    wide = pad(image.float(), edges, mode="replicate").int()
+    edges = [image.narrow(dim, at, 1) for at in (0, size - 1)]
+    wide = torch.cat([*edges[:1] * reach, image, *edges[1:] * reach], dim)
     total = torch.full_like(image, ONE // 2)
     for offset, weight in enumerate(weights.T):
-        total += wide.narrow(dim, offset, size) * weight[:, None, None, None]
+        total.addcmul_(wide.narrow(dim, offset, size), weight[:, None, None, None])
     return (total >> 24) & 255

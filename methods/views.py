@@ -260,6 +260,6 @@ def chance(share: float) -> bool:
 def normalise(view: View, device: torch.device) -> View:
     """A loader's uint8 view on the device, as the encoder takes it: [0, 1] minus ImageNet's mean over its std."""
     image = view.image.to(device, non_blocking=True).float().div_(255)
-    mean, std = (torch.tensor(three, device=device)[:, None, None] for three in (MEAN, STD))
+    mean, std = (torch.tensor(three)[:, None, None].to(device, non_blocking=True) for three in (MEAN, STD))
     image = image.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
     return View(image, *(part.to(device, non_blocking=True) for part in view[1:]))

@@ -51,7 +51,12 @@ def resnet(depth: int, kept: int) -> nn.Sequential:
     return nn.Sequential(*list(getattr(models, f"resnet{depth}")().children())[:kept])
 
 
-def lightly_simsiam(depth: int, views: tuple[Tensor, Tensor]) -> Step:
+def autocast(batch: Tensor, bf16: bool) -> torch.autocast:
+    """Lightning's precision="bf16-mixed", or none."""
+    return torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16)
+
+
+def lightly_simsiam(depth: int, views: tuple[Tensor, Tensor], bf16: bool = False) -> Step:
     """A step of lightly's example simsiam.py on a resident batch; ModuleNotFoundError without lightly."""
     modules, losses = import_module("lightly.models.modules"), import_module("lightly.loss")
     width = 512 if depth < 50 else 2048
@@ -67,8 +72,9 @@ def lightly_simsiam(depth: int, views: tuple[Tensor, Tensor]) -> Step:
         return z.detach(), prediction(z)
 
     def step() -> float:
-        (z0, p0), (z1, p1) = look(views[0]), look(views[1])
-        loss = 0.5 * (criterion(z0, p1) + criterion(z1, p0))
+        with autocast(views[0], bf16):
+            (z0, p0), (z1, p1) = look(views[0]), look(views[1])
+            loss = 0.5 * (criterion(z0, p1) + criterion(z1, p0))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -77,7 +83,7 @@ def lightly_simsiam(depth: int, views: tuple[Tensor, Tensor]) -> Step:
     return step
 
 
-def lightly_densecl(depth: int, views: tuple[Tensor, Tensor]) -> Step:
+def lightly_densecl(depth: int, views: tuple[Tensor, Tensor], bf16: bool = False) -> Step:
     """A step of lightly's example densecl.py on a resident batch: one view alone has a gradient."""
     modules, losses, helpers = (import_module(f"lightly.{name}") for name in ("models.modules", "loss", "models.utils"))
     width = 512 if depth < 50 else 2048
@@ -96,11 +102,12 @@ def lightly_densecl(depth: int, views: tuple[Tensor, Tensor]) -> Step:
     def step() -> float:
         for part, follower in zip(trained, followed, strict=True):
             helpers.update_momentum(part, follower, m=0.999)
-        query, whole, local = look(trained, views[0])
-        with torch.no_grad():
-            key, key_whole, key_local = look(followed, views[1])
-        key_local = helpers.select_most_similar(query, key, key_local)
-        loss = (criteria[0](whole, key_whole) + criteria[1](local.flatten(0, 1), key_local.flatten(0, 1))) / 2
+        with autocast(views[0], bf16):
+            query, whole, local = look(trained, views[0])
+            with torch.no_grad():
+                key, key_whole, key_local = look(followed, views[1])
+            key_local = helpers.select_most_similar(query, key, key_local)
+            loss = (criteria[0](whole, key_whole) + criteria[1](local.flatten(0, 1), key_local.flatten(0, 1))) / 2
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

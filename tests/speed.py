@@ -33,6 +33,7 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import default_collate
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.scenes.compose import write
@@ -40,7 +41,7 @@ from benchmarks.scenes.layout import Layout
 from harness import ROOT, files, plugins, provenance, records
 from harness.gauges import gauges
 from harness.presets import PRESETS
-from harness.pretrain import Machine, Training, build_optimizer, update
+from harness.pretrain import Machine, Training, build_optimizer, compile_encoder, update
 from harness.speed import step_ratio
 from methods import geometry
 from methods.augment import colour
@@ -420,28 +421,92 @@ def walk(views: TwoViews) -> Step:
     return lambda: views[divmod(next(turns), len(views))]
 
 
-def training(sizes: Sizes, device: str, pairs: int = PAIRS) -> Iterator[str]:
-    """Whole steps on a resident batch, fp32, the same ResNet-18: ours against lightly's examples."""
+class Way(NamedTuple):
+    """How a step is made."""
+
+    recipe: Recipe
+    fused: bool = False
+    compile: bool = False
+
+    def words(self) -> str:
+        """What is on."""
+        return ", ".join([self.recipe.precision, *(name for name in ("fused", "compile") if getattr(self, name))])
+
+
+def training(sizes: Sizes, device: str, way: Way, pairs: int = PAIRS) -> Iterator[str]:
+    """Whole steps on a resident batch, the same ResNet in the same precision: ours against lightly's examples."""
     first, second = resident(sizes, device)
     plain = first.image.contiguous(), second.image.contiguous()  # lightly's examples leave the memory as it is
+    depth, bf16, bar = way.recipe.depth, way.recipe.precision == "bf16", f"≥ {1.3 if first.image.is_cuda else 1.1}"
     yield from heading(f"{sizes.images} pairs at {sizes.pixels} px, by lightly’s")
+    yield f"  ResNet-{depth}, both {way.recipe.precision}; ours {way.words()}"
     try:
-        simsiam, densecl = (one(18, plain) for one in (rivals.lightly_simsiam, rivals.lightly_densecl))
+        simsiam, densecl = (one(depth, plain, bf16) for one in (rivals.lightly_simsiam, rivals.lightly_densecl))
     except ModuleNotFoundError:
         yield "  not measured: lightly is not installed here"
         return
-    yield line("  simsiam", ratios(whole_step("simsiam", first, second), simsiam, device, pairs), "≥ 1.1")
-    dense = ratios(whole_step("feature_similarity", first, second), densecl, device, pairs)
-    yield line("  feature_similarity, DenseCL’s", [2 * ratio for ratio in dense], "≥ 1.1")
+    yield line("  simsiam", ratios(whole_step("simsiam", first, second, way), simsiam, device, pairs), bar)
+    dense = ratios(whole_step("feature_similarity", first, second, way), densecl, device, pairs)
+    yield line("  feature_similarity, DenseCL’s", [2 * ratio for ratio in dense], bar)
     yield f"    a view with a gradient; lightly’s step has one, ours two: {statistics.median(dense):.3g} a step"
 
 
-def whole_step(name: str, first: View, second: View) -> Step:
-    """A training step of a strategy as it is by default on the views' device."""
-    recipe = replace(PRESETS["demo"].recipe, zero_init=False)
-    model = PixSim(plugins.strategy(name)(), recipe).to(first.image.device)
-    training = Training(model, build_optimizer(model, recipe, first.image.is_cuda))
-    return partial(update, training, recipe, 0, (first, second))
+def whole_step(name: str, first: View, second: View, way: Way) -> Step:
+    """A training step of a strategy on the views."""
+    model = PixSim(plugins.strategy(name)(), way.recipe).to(first.image.device)
+    training = Training(model, build_optimizer(model, way.recipe, way.fused))
+    if way.compile:
+        torch.compiler.reset()  # a batch of another size would be compiled for any size
+        compile_encoder(model)
+    return partial(update, training, way.recipe, 0, (first, second))
+
+
+class Large(NamedTuple):
+    """What the tuned step is timed at."""
+
+    images: int = 256  # the paper's batch
+    pixels: int = 224
+    depth: int = 50
+    matrix: int = 8192  # a side of the product that shows the device's peak
+
+
+def tuned(device: str, large: Large, pairs: int = PAIRS) -> Iterator[str]:
+    """The paper's step on a resident batch with all that is fast, against our own fp32 eager one."""
+    first, second = resident(Sizes(images=large.images, pixels=large.pixels), device)
+    recipe = replace(PRESETS["paper"].recipe, depth=large.depth)
+    precision = "bf16" if first.image.is_cuda else "fp32"  # which a CPU without matrix units would slow down
+    way = Way(replace(recipe, precision=precision), fused=True, compile=True)
+    fast, eager = (whole_step("location", first, second, one) for one in (way, Way(recipe)))
+    yield from heading(f"{large.images} pairs at {large.pixels} px, own fp32 eager")
+    yield f"  ResNet-{large.depth}; ours {way.words()}; both channels_last"
+    bar = "≥ 2.5" if first.image.is_cuda else ""
+    yield line("  location, TF32 convolutions", ratios(fast, eager, device, pairs), bar)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield line("  location, no TF32", ratios(fast, eager, device, pairs), bar)
+    for name, step in (("tuned", fast), ("fp32 eager", eager)):
+        yield f"    {name}: {pace(step, large.images, device, pairs)}"
+    seconds, peak = statistics.median(timed(fast, device, 1) for _ in range(pairs)), matrix_peak(large.matrix, device)
+    with FlopCounterMode(display=False) as work:
+        eager()
+    share = work.get_total_flops() / seconds / peak
+    yield f"    {share:.1%} of the {peak / 1e12:.3g} TFLOP/s of a product of {large.matrix}²"
+
+
+def pace(step: Step, images: int, device: str, times: int) -> str:
+    """Pairs a second, the median of so many steps, and on a GPU the peak of the allocated memory."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = statistics.median(timed(step, device, 1) for _ in range(times))
+    memory = f", {torch.cuda.max_memory_allocated(device) / GIB:.1f} GiB" if device.startswith("cuda") else ""
+    return f"{images / seconds:.4g} pairs/s{memory}"
+
+
+def matrix_peak(side: int, device: str) -> float:
+    """Floating-point operations a second of one large product, bf16 on a GPU."""
+    kind = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    one, other = torch.randn(2, side, side, device=device, dtype=kind)
+    timed(lambda: one @ other, device, 10)  # warms up
+    return 2 * side**3 / statistics.median(timed(lambda: one @ other, device, 10) for _ in range(PAIRS))
 
 
 def starting(pairs: int = PAIRS) -> Iterator[str]:
@@ -479,13 +544,23 @@ def evaluation(found: Found, pairs: int = PAIRS) -> Iterator[str]:
 
 def everything(device: str) -> Iterator[str]:
     """All tables."""
-    there = Machine(device, augment="device" if device == "cuda" else "workers", fused=device == "cuda")
-    yield from (step_ratio(there), "", f"load of the machine at the start {os.getloadavg()[0]:.1f}")
+    gpu, recipe = device == "cuda", PRESETS["demo"].recipe
+    if gpu:
+        recipe = replace(PRESETS["paper"].recipe, precision="bf16")
+    ways = (False, True) if shutil.which("g++") else (False,)  # which inductor and triton call
+    yield f"load of the machine at the start {os.getloadavg()[0]:.1f}"
+    for compile in ways:
+        workers, augment = max(1, (os.cpu_count() or 2) - 1), "device" if gpu else "workers"
+        yield f"\n{step_ratio(recipe, Machine(device, workers, augment, compile=compile, fused=gpu))}"
     yield from starting()
     yield from many_runs()
     yield from loaders(Photos())
     yield from loaders(Photos(view=96))
-    yield from training(Sizes(images=32, pixels=64), device)
+    demo = replace(PRESETS["demo"].recipe, precision="bf16" if gpu else "fp32", depth=50 if gpu else 18)
+    for compile in ways:
+        yield from training(Sizes(images=64 if gpu else 32, pixels=224 if gpu else 64), device, Way(demo, gpu, compile))
+    if gpu:
+        yield from tuned(device, Large())
     yield from evaluation(Found())
     yield ""
     yield from report(Sizes(), device)

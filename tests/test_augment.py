@@ -65,7 +65,7 @@ def test_each_turn_is_torchvision_s_for_every_image_s_own_amount(turn: int) -> N
     ours, theirs = augment.TURNS[turn], (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
     amounts = torch.linspace(*((-0.1, 0.1) if turn == 3 else (0.6, 1.4)), 11)
     images = [picture(number) for number in range(11)]
-    pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images]).int()
+    pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
     for image, amount, got in zip(images, amounts.tolist(), ours(pixels, amounts), strict=True):
         assert np.array_equal(got.permute(1, 2, 0), np.array(theirs[turn](image, amount)))
 
@@ -73,9 +73,37 @@ def test_each_turn_is_torchvision_s_for_every_image_s_own_amount(turn: int) -> N
 def test_the_blur_is_pillow_s_for_every_image_s_own_sigma() -> None:
     sigmas = torch.linspace(0.1, 2.0, 20)
     images = [picture(number) for number in range(20)]
-    pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images]).int()
-    for image, sigma, got in zip(images, sigmas.tolist(), augment.blur(pixels, sigmas), strict=True):
+    pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
+    blurred = augment.blur(pixels, augment.boxes(sigmas.numpy()))
+    for image, sigma, got in zip(images, sigmas.tolist(), blurred, strict=True):
         assert np.array_equal(got.permute(1, 2, 0), np.array(image.filter(ImageFilter.GaussianBlur(sigma))))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("turn", augment.TURNS)
+def test_a_gpu_turns_every_colour_there_is_as_a_cpu_does(turn: augment.Turn, compiled: bool) -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    colours = torch.cartesian_prod(levels, levels, levels).T.reshape(3, 4, 2048, 2048).movedim(1, 0).contiguous()
+    for amount in torch.linspace(*((-0.1, 0.1) if turn is augment.hue else (0.6, 1.4)), 4).split(1):
+        amounts = amount.expand(4)
+        got = (augment.quick(turn) if compiled else turn)(colours.cuda(), amounts.cuda())
+        assert torch.equal(got.cpu(), turn(colours, amounts))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="torch finds no CUDA device here"))])  # fmt: skip
+def test_compiled_colours_have_the_same_bits(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = torch.compile
+    if device == "cpu":  # where torch's own compiler needs minutes
+        monkeypatch.setattr(torch, "compile", lambda turn, options: compiled(turn, backend="aot_eager"))
+    augment.quick.cache_clear()
+    views = [uncoloured(Source(picture(n), (80, 60)), *two_plans((80, 60), RECIPE, n)[:1], 32, n) for n in range(64)]
+    batch = default_collate(views)
+    got = colour(batch, torch.device(device), compile=True)
+    assert torch.equal(got.image.cpu(), colour(batch, CPU).image)
+    assert augment.quick.cache_info().currsize == len(augment.TURNS) + 1
+    augment.quick.cache_clear()
 
 
 def sources(folder: Path) -> list[Path]:

@@ -45,16 +45,16 @@ def train(folder: Path, files: list[Path], drawn: bool) -> None:
 def test_a_stopped_run_is_shown_as_its_curve_is(
     first_drawn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files, calls, update = photos(tmp_path / "photos", 8), [], module.update
+    files, calls, descend = photos(tmp_path / "photos", 8), [], module.descend
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return update(*arguments)
+        return descend(*arguments)
 
     train(tmp_path / "plain", files, drawn=False)
-    monkeypatch.setattr(module, "update", interrupted)
+    monkeypatch.setattr(module, "descend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", files, first_drawn)
     assert (tmp_path / "cut" / board.PRETRAIN).exists() == first_drawn

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,13 @@ def test_a_faster_path_of_the_same_bits_gives_the_same_backbone(
 def test_a_faster_path_of_other_sums_gives_nearly_the_same_backbone(
     tmp_path: Path, files: list[Path], machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled, calls = torch.nn.Module.compile, []
+    compiled, calls = torch.compile, []
 
-    def capture(module: torch.nn.Module) -> None:
-        calls.append(module)
-        compiled(module, backend="aot_eager")  # torch's own needs minutes of a C++ compiler
+    def capture(function: Callable[..., Any]) -> Callable[..., Any]:
+        calls.append(function)
+        return compiled(function, backend="aot_eager")  # torch's own needs minutes of a C++ compiler
 
-    monkeypatch.setattr(torch.nn.Module, "compile", capture)
+    monkeypatch.setattr(torch, "compile", capture)
     (tmp_path / "fast").mkdir()
     product, plain = (
         torch.load(file, weights_only=True)
@@ -162,15 +163,15 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(tmp_path / "whole", files)
-    update, calls = module.update, []
+    descend, calls = module.descend, []
 
     def interrupted(*arguments: object) -> object:
         calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return update(*arguments)  # type: ignore[arg-type]
+        return descend(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "update", interrupted)
+    monkeypatch.setattr(module, "descend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", files)
     assert (tmp_path / "cut" / "checkpoint.pth").exists()

@@ -115,7 +115,7 @@ def test_a_killed_pre_training_ends_as_if_nothing_had_been(
     monkeypatch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
     train(tmp_path / "whole", images, strategy)
     for number in (2, 2):  # in the middle of the first epoch, and of the second one
-        with pytest.raises(Killed), at_call(pretrain, "update", number, die):
+        with pytest.raises(Killed), at_call(pretrain, "descend", number, die):
             train(tmp_path / "cut", images, strategy, workers=2)
     train(tmp_path / "cut", images, strategy)
     assert set(contents(tmp_path / "whole")) == {
@@ -198,7 +198,7 @@ def test_a_signal_stops_either_phase_within_a_step(
 
     line = ["run", "--strategy", "location", *SMALL, "--workers", "2", "--results", str(tmp_path)]
     for owner, name, kept in (
-        (pretrain, "update", "checkpoint.pth"),
+        (pretrain, "descend", "checkpoint.pth"),
         (SimpleTrainer, "run_step", "detection-checkpoint.pth"),
     ):
         with at_call(owner, name, 1, lambda: os.kill(os.getpid(), number)), at_call(owner, name, 2, die):
@@ -221,20 +221,31 @@ def test_a_second_signal_stops_at_once() -> None:
 
 
 def test_the_loader_outlives_a_signal_to_the_whole_job(tmp_path: Path, images: list[Path]) -> None:
+    done = trained_with("'descend', 2, lambda: os.killpg(0, signal.SIGTERM)", tmp_path / "run", images)
+    assert "benchmarks.resume.Requeued" in done.stderr
+    assert "killed by signal" not in done.stderr
+    assert resume.load(tmp_path / "run" / "checkpoint.pth")["step"] == 2
+
+
+def test_a_signal_before_a_loaders_first_line_is_left_to_the_main_process(tmp_path: Path, images: list[Path]) -> None:
+    done = trained_with("'prepare_worker', 1, lambda: os.kill(os.getpid(), signal.SIGTERM)", tmp_path / "run", images)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "backbone.pth").exists()
+
+
+def trained_with(fault: str, folder: Path, images: list[Path]) -> subprocess.CompletedProcess[str]:
+    """A process, in a group of its own, that trains with two loader processes and a fault at a call."""
     code = (
         "import os, signal\nfrom pathlib import Path\nfrom harness import pretrain\n"
         "from tests.test_resume import at_call, train\n"
         f"images = sorted(Path({str(images[0].parent)!r}).iterdir())\n"
         "os.setpgid(0, 0)\n"
-        "with at_call(pretrain, 'update', 2, lambda: os.killpg(0, signal.SIGTERM)):\n"
-        f"    train(Path({str(tmp_path / 'run')!r}), images, workers=2)\n"
+        f"with at_call(pretrain, {fault}):\n"
+        f"    train(Path({str(folder)!r}), images, workers=2)\n"
     )
     place = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=place, timeout=120, check=False)
-    assert "benchmarks.resume.Requeued" in done.stderr
-    assert "killed by signal" not in done.stderr
-    assert resume.load(tmp_path / "run" / "checkpoint.pth")["step"] == 2
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=place, timeout=120, check=False)
 
 
 # --- checkpoints
@@ -256,13 +267,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     how: str, tmp_path: Path, images: list[Path], every_step: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train(tmp_path / "whole", images)
-    with pytest.raises(Killed), at_call(pretrain, "update", 4, die):
+    with pytest.raises(Killed), at_call(pretrain, "descend", 4, die):
         train(tmp_path / "cut", images)
     newer, older = Checkpoint(tmp_path / "cut" / "checkpoint.pth").files
     assert (resume.load(newer)["step"], resume.load(older)["step"]) == (3, 2)
     spoil(newer, how)
     kept = older.read_bytes()
-    with pytest.raises(Killed), at_call(pretrain, "update", 1, die):
+    with pytest.raises(Killed), at_call(pretrain, "descend", 1, die):
         train(tmp_path / "cut", images)
     assert f"{newer}: damaged, going on from checkpoint-before.pth" in capsys.readouterr().err
     assert (newer.exists(), older.read_bytes()) == (False, kept)
@@ -307,7 +318,7 @@ def test_a_disk_that_is_full_or_read_only_costs_nothing_but_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     line = ["run", "--strategy", "location", *SMALL, "--results", str(tmp_path)]
-    where = (pretrain, "update") if phase == "pre-training" else (detection, "write_point")
+    where = (pretrain, "descend") if phase == "pre-training" else (detection, "write_point")
     with pytest.MonkeyPatch.context() as patch:
 
         def begin() -> None:

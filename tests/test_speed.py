@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness import records, tables
+from methods.recipe import Recipe
 from tests import rivals, speed
 from tests.detections import Amount
 from tests.pictures import photos
@@ -68,9 +69,28 @@ def test_the_start_is_measured_in_processes_of_their_own() -> None:
 
 def test_lightly_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightly", None)
-    assert list(speed.training(TINY, "cpu", pairs=1))[-1] == "  not measured: lightly is not installed here"
+    way = speed.Way(Recipe(depth=18), fused=True)
+    assert list(speed.training(TINY, "cpu", way, pairs=1))[-2:] == [
+        "  ResNet-18, both fp32; ours fp32, fused",
+        "  not measured: lightly is not installed here",
+    ]
     first, second = speed.resident(TINY, "cpu")
-    assert speed.whole_step("simsiam", first, second)().value.isfinite()
+    assert speed.whole_step("simsiam", first, second, way)().value.isfinite()
+
+
+def test_the_tuned_step_is_timed_against_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    lines = list(speed.tuned("cpu", speed.Large(images=2, pixels=32, depth=18, matrix=32), pairs=1))
+    assert len(compiled) == 1
+    assert [text.split()[0] for text in lines[2:]] == ["ResNet-18;", "location", "tuned:", "fp32", lines[-1].split()[0]]
+    assert lines[-1].split()[0].endswith("%")
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_peak_counts_a_product_s_additions_and_multiplications(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "timed", lambda *_: 2.0)
+    assert speed.matrix_peak(8, "cpu") == 2 * 8**3 / 2
 
 
 def test_torchvision_s_pair_is_two_normalised_views(tmp_path: Path) -> None:

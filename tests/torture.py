@@ -39,7 +39,7 @@ EVENTS: dict[str, tuple[Any, str]] = {
     "fsync": (os, "fsync"),
     "replace": (os, "replace"),
     "unlink": (os, "unlink"),
-    "step": (pretrain, "update"),
+    "step": (pretrain, "descend"),
     "iteration": (SimpleTrainer, "run_step"),
     "saving": (resume.Checkpoint, "save"),
 }  # calls before which a run can be killed; a "write" is killed half way, and at a "time" it is killed from outside
@@ -298,16 +298,16 @@ def reading(step: int) -> Reading:
 
 def soak(steps: int, folder: Path) -> list[Reading]:
     """Twenty readings of a pre-training of the smallest model, with a loader process and checkpoints."""
-    images, found, update = photos(folder / "photos", 20), [], pretrain.update
+    images, found, descend = photos(folder / "photos", 20), [], pretrain.descend
     recipe = Recipe(depth=18, size=32, epochs=max(1, steps // 10), batch=2, heads=Heads(8, 8, 8))
 
     def watched(*arguments: Any) -> Any:
         training = arguments[0]
         if training.step % max(1, steps // 20) == 0:
             found.append(reading(training.step))
-        return update(*arguments)
+        return descend(*arguments)
 
-    setattr(pretrain, "update", watched)  # noqa: B010
+    setattr(pretrain, "descend", watched)  # noqa: B010
     pretrain.pretrain(Location(), recipe, images, folder, 0, pretrain.Machine("cpu", 1))
     return found
 
