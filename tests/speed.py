@@ -48,14 +48,15 @@ from methods.augment import colour
 from methods.boxes import Scrl, Windows
 from methods.cache import GIB, Cache
 from methods.chance import Stream
-from methods.correspondence import FeatureMap
+from methods.correspondence import FeatureMap, Strategy
 from methods.pixsim import Branch, PixSim
-from methods.recipe import Recipe
+from methods.recipe import Heads, Recipe
 from methods.sampling import Biased
 from methods.similarity import cosine, cross_entropy, distance
 from methods.strategies.feature_similarity import FeatureSimilarity
 from methods.strategies.location import Location
 from methods.strategies.pixel_distance import PixelDistance
+from methods.strategies.simsiam import SimSiam
 from methods.views import TwoViews, Uncoloured, View, frame
 from tests import detections, references, rivals
 from tests.detections import Amount
@@ -434,7 +435,7 @@ class Way(NamedTuple):
 
 
 def training(sizes: Sizes, device: str, way: Way, pairs: int = PAIRS) -> Iterator[str]:
-    """Whole steps on a resident batch, the same ResNet in the same precision: ours against lightly's examples."""
+    """Whole steps on a resident batch, ours by lightly’s: the same ResNet, precision and, of SimSiam, heads."""
     first, second = resident(sizes, device)
     plain = first.image.contiguous(), second.image.contiguous()  # lightly's examples leave the memory as it is
     depth, bf16, bar = way.recipe.depth, way.recipe.precision == "bf16", f"≥ {1.3 if first.image.is_cuda else 1.1}"
@@ -445,15 +446,21 @@ def training(sizes: Sizes, device: str, way: Way, pairs: int = PAIRS) -> Iterato
     except ModuleNotFoundError:
         yield "  not measured: lightly is not installed here"
         return
-    yield line("  simsiam", ratios(whole_step("simsiam", first, second, way), simsiam, device, pairs), bar)
-    dense = ratios(whole_step("feature_similarity", first, second, way), densecl, device, pairs)
+    yield line("  simsiam", ratios(whole_step(Narrow(), first, second, way), simsiam, device, pairs), bar)
+    dense = ratios(whole_step(FeatureSimilarity(), first, second, way), densecl, device, pairs)
     yield line("  feature_similarity, DenseCL’s", [2 * ratio for ratio in dense], bar)
     yield f"    a view with a gradient; lightly’s step has one, ours two: {statistics.median(dense):.3g} a step"
 
 
-def whole_step(name: str, first: View, second: View, way: Way) -> Step:
+class Narrow(SimSiam):
+    """SimSiam with the heads of lightly's example."""
+
+    heads = Heads(hidden=512, out=128, predictor=64)
+
+
+def whole_step(strategy: Strategy, first: View, second: View, way: Way) -> Step:
     """A training step of a strategy on the views."""
-    model = PixSim(plugins.strategy(name)(), way.recipe).to(first.image.device)
+    model = PixSim(strategy, way.recipe).to(first.image.device)
     training = Training(model, build_optimizer(model, way.recipe, way.fused))
     if way.compile:
         torch.compiler.reset()  # a batch of another size would be compiled for any size
@@ -476,7 +483,7 @@ def tuned(device: str, large: Large, pairs: int = PAIRS) -> Iterator[str]:
     recipe = replace(PRESETS["paper"].recipe, depth=large.depth)
     precision = "bf16" if first.image.is_cuda else "fp32"  # which a CPU without matrix units would slow down
     way = Way(replace(recipe, precision=precision), fused=True, compile=True)
-    fast, eager = (whole_step("location", first, second, one) for one in (way, Way(recipe)))
+    fast, eager = (whole_step(Location(), first, second, one) for one in (way, Way(recipe)))
     yield from heading(f"{large.images} pairs at {large.pixels} px, own fp32 eager")
     yield f"  ResNet-{large.depth}; ours {way.words()}; both channels_last"
     bar = "≥ 2.5" if first.image.is_cuda else ""
@@ -558,7 +565,7 @@ def everything(device: str) -> Iterator[str]:
     yield from loaders(Photos(view=96))
     demo = replace(PRESETS["demo"].recipe, precision="bf16" if gpu else "fp32", depth=50 if gpu else 18)
     for compile in ways:
-        yield from training(Sizes(images=64 if gpu else 32, pixels=224 if gpu else 64), device, Way(demo, gpu, compile))
+        yield from training(Sizes(pixels=224) if gpu else Sizes(), device, Way(demo, gpu, compile))
     if gpu:
         yield from tuned(device, Large())
     yield from evaluation(Found())
