@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -221,7 +222,7 @@ def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
     The largest slope would do as well, but a CPU finds it ten times more slowly: 3 % of a step.
     """
     slopes = [weight.grad for weight in training.model.parameters() if weight.grad is not None]
-    found = torch.stack([loss.value.detach(), torch.nn.utils.get_total_norm(slopes)]).tolist()
+    found = torch.stack([loss.value.detach(), get_total_norm(slopes)]).tolist()
     for name, value in zip(("loss", "gradient"), found, strict=True):
         if not math.isfinite(value):
             at = f"step {training.step} (epoch {epoch})"
@@ -279,15 +280,12 @@ def look(images: Sequence[Path], recipe: Recipe, seed: int, machine: Machine) ->
 
 
 def following(batches: Iterator[tuple[Any, Any]], machine: Machine) -> tuple[View, View] | None:
-    """The loader's next two views, ready for the encoder; None behind the last."""
-    made = next(batches, None)
-    return made and (ready(made[0], machine), ready(made[1], machine))
-
-
-def ready(made: View | Uncoloured, machine: Machine) -> View:
-    """A loader's views as the encoder takes them."""
-    device = torch.device(machine.device)
-    return normalise(colour(made, device, machine.compile) if isinstance(made, Uncoloured) else made, device)
+    """The loader's next two views as the encoder takes them; None behind the last."""
+    made, device = next(batches, None), torch.device(machine.device)
+    if made is None:
+        return None
+    views = colour(made, device, machine.compile) if isinstance(made[0], Uncoloured) else made
+    return normalise(views[0], device), normalise(views[1], device)
 
 
 def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[Any, Any]]:

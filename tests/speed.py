@@ -1,13 +1,14 @@
 """`python -m tests.speed`: our loader, steps and operations against other people's, and strategies against SimSiam.
 
-The rivals are those of tests.rivals and the oracles of tests.references; lightly's steps are left out where it is not
-installed. Prints all and keeps it in results/speed, in a file by the device's name. Both rivals of a line run in turn
-in one process; a ratio is the oracle's time by ours, its median and range over PAIRS pairs. Peak memory is that of the
-tensors alive at once beyond the inputs.
+The rivals are those of tests.rivals, the oracles of tests.references and the evaluators detectron2's; lightly's steps
+are left out where it is not installed. Prints all and keeps it in results/speed, in a file by the device's name. Both
+rivals of a line run in turn in one process; a ratio is the oracle's time by ours, its median and range over PAIRS
+pairs. Peak memory is that of the tensors alive at once beyond the inputs.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -33,6 +35,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
 from harness import ROOT, files, plugins, provenance, records
@@ -55,7 +58,8 @@ from methods.strategies.location import Location
 from methods.strategies.pixel_distance import PixelDistance
 from methods.strategies.simsiam import SimSiam
 from methods.views import TwoViews, Uncoloured, View, frame
-from tests import references, rivals
+from tests import detections, references, rivals
+from tests.detections import Amount
 from tests.references import Crop
 
 CPU = torch.device("cpu")
@@ -407,7 +411,7 @@ def loaders(photos: Photos, pairs: int = PAIRS) -> Iterator[str]:
         for name, views, rival, bar in ways:
             yield line(f"  {name}", ratios(walk(views), rival, "cpu", pairs, photos.seconds), bar)
         batch: Uncoloured = default_collate([kept[0, index][0] for index in range(photos.images)])
-        view = timed(lambda: colour(batch, CPU), "cpu", 1) / photos.images
+        view = timed(lambda: colour([batch], CPU), "cpu", 1) / photos.images
         yield f"  the device's part: {view * 1e3:.2f} ms a view on one core"
     torch.set_num_threads(threads)
 
@@ -523,6 +527,28 @@ def starting(pairs: int = PAIRS) -> Iterator[str]:
     yield line("  harness --help", found, "≤ 0.1")
 
 
+class Found(NamedTuple):
+    """What the evaluators judge: as many objects and detections at most, the sizes of VOC's and COCO's images."""
+
+    voc: Amount = Amount(images=100, objects=5, found=100, classes=20, size=(500, 375))
+    coco: Amount = Amount(images=40, objects=14, found=40, classes=80, size=(640, 480))
+
+
+def evaluation(found: Found, pairs: int = PAIRS) -> Iterator[str]:
+    """Taking in all detections and scoring them, by detectron2's evaluators; the annotations are there already."""
+    yield from heading("evaluation, by detectron2’s")
+    with tempfile.TemporaryDirectory(prefix="harness-speed-") as name, redirect_stdout(io.StringIO()):
+        folder = Path(name)
+        with detections.voc(0, found.voc) as case:
+            ours, theirs = VocEvaluator(case.test, 2007), detections.detectron2_voc(case.test, 2007, folder)
+            voc = ratios(partial(case.score, ours), partial(case.score, theirs), "cpu", pairs)
+        with detections.coco(0, folder, found.coco) as case:
+            ours, theirs = CocoEvaluator(case.test, ("bbox", "segm")), detections.detectron2_coco(case.test)
+            coco = ratios(partial(case.score, ours), partial(case.score, theirs), "cpu", pairs)
+    yield line("  Pascal VOC's AP", voc, "≥ 3")
+    yield line("  COCO's AP of boxes and masks", coco, "≥ 3")
+
+
 def everything(device: str) -> Iterator[str]:
     """All tables."""
     gpu, recipe = device == "cuda", PRESETS["demo"].recipe
@@ -542,6 +568,7 @@ def everything(device: str) -> Iterator[str]:
         yield from training(Sizes(pixels=224) if gpu else Sizes(), device, Way(demo, gpu, compile))
     if gpu:
         yield from tuned(device, Large())
+    yield from evaluation(Found())
     yield ""
     yield from report(Sizes(), device)
 

@@ -418,12 +418,15 @@ def test_a_fine_tuning_s_gradient_that_is_not_finite_stops_before_the_update(
     assert resume.load(tmp_path / "detection-checkpoint.pth")["trainer"]["iteration"] == 1
 
 
-def test_every_gradient_of_the_detector_is_looked_at() -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_every_gradient_of_the_detector_is_looked_at(value: float) -> None:
     layer = torch.nn.Linear(2, 2)
     layer(torch.ones(1, 2)).sum().backward()
     detection.check_gradients(layer)
     assert layer.bias.grad is not None
-    layer.bias.grad[1] = float("nan")
+    layer.weight.grad = torch.full((2, 2), -3e38)  # of which a sum is not finite
+    detection.check_gradients(layer)
+    layer.bias.grad[1] = value
     with pytest.raises(FloatingPointError, match="a gradient is not finite"):
         detection.check_gradients(layer)
 

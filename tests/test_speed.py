@@ -9,6 +9,7 @@ import torch
 from harness import records, tables
 from methods.recipe import Recipe
 from tests import rivals, speed
+from tests.detections import Amount
 from tests.pictures import photos
 
 TINY = speed.Sizes(images=2, channels=4, cells=3, pixels=32)
@@ -97,3 +98,10 @@ def test_torchvision_s_pair_is_two_normalised_views(tmp_path: Path) -> None:
     first, second = rivals.torchvision_pair(photos(tmp_path, 2), 32)()
     assert first.shape == second.shape == (3, 32, 32)
     assert not torch.equal(first, second)
+
+
+def test_the_evaluations_are_compared() -> None:
+    few = Amount(images=6, objects=9, found=4)
+    lines = list(speed.evaluation(speed.Found(few, few), pairs=1))
+    assert [text.split("  ")[1] for text in lines[2:]] == ["Pascal VOC's AP", "COCO's AP of boxes and masks"]
+    assert max(map(len, lines)) <= 80
