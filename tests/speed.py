@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -549,38 +549,61 @@ def evaluation(found: Found, pairs: int = PAIRS) -> Iterator[str]:
     yield line("  COCO's AP of boxes and masks", coco, "≥ 3")
 
 
-def everything(device: str) -> Iterator[str]:
-    """All tables."""
+def whole(device: str) -> Iterator[str]:
+    """The step with its loader against the naked backbone, at the paper's size on a GPU."""
     gpu, recipe = device == "cuda", PRESETS["demo"].recipe
     if gpu:
         recipe = replace(PRESETS["paper"].recipe, precision="bf16")
-    ways = (False, True) if shutil.which("g++") else (False,)  # which inductor and triton call
-    yield f"load of the machine at the start {os.getloadavg()[0]:.1f}"
-    for compile in ways:
-        workers, augment = max(1, (os.cpu_count() or 2) - 1), "device" if gpu else "workers"
+    workers, augment = max(1, (os.cpu_count() or 2) - 1), "device" if gpu else "workers"
+    for compile in ways():
         yield f"\n{step_ratio(recipe, Machine(device, workers, augment, compile=compile, fused=gpu))}"
-    yield from starting()
-    yield from many_runs()
-    yield from loaders(Photos())
-    yield from loaders(Photos(view=96))
-    demo = replace(PRESETS["demo"].recipe, precision="bf16" if gpu else "fp32", depth=50 if gpu else 18)
-    for compile in ways:
-        yield from training(Sizes(pixels=224) if gpu else Sizes(), device, Way(demo, gpu, compile))
+
+
+def ways() -> tuple[bool, ...]:
+    """Whether to compile: both, where there is the compiler that inductor and triton call."""
+    return (False, True) if shutil.which("g++") else (False,)
+
+
+def others(device: str) -> Iterator[str]:
+    """The step against lightly's."""
+    gpu, recipe = device == "cuda", PRESETS["demo"].recipe
     if gpu:
-        yield from tuned(device, Large())
-    yield from evaluation(Found())
-    yield ""
-    yield from report(Sizes(), device)
+        recipe = replace(recipe, precision="bf16", depth=50)
+    for compile in ways():
+        yield from training(Sizes(pixels=224) if gpu else Sizes(), device, Way(recipe, gpu, compile))
+
+
+def everything(device: str) -> dict[str, Callable[[], Iterator[str]]]:
+    """What can be measured, by name."""
+    found: dict[str, Callable[[], Iterator[str]]] = {
+        "step": lambda: whole(device),
+        "start": starting,
+        "table": many_runs,
+        "loader": lambda: chain(loaders(Photos()), loaders(Photos(view=96))),
+        "lightly": lambda: others(device),
+        "evaluation": lambda: evaluation(Found()),
+        "operations": lambda: chain([""], report(Sizes(), device)),
+    }
+    return found | ({"tuned": lambda: tuned(device, Large())} if device == "cuda" else {})
+
+
+def main(chosen: list[str]) -> None:
+    """Print the chosen parts, or all, which are then kept."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parts = everything(device)
+    if unknown := set(chosen) - set(parts):
+        sys.exit(f"no part {', '.join(sorted(unknown))}: choose from {', '.join(parts)}")
+    lines = []
+    for text in chain([f"load at the start {os.getloadavg()[0]:.1f}"], *(parts[name]() for name in chosen or parts)):
+        print(text, flush=True)
+        lines.append(text)
+    if not chosen:
+        name = re.sub(r"\W+", "-", provenance.device(device)["device"]).strip("-").lower()
+        kept = ROOT / "results" / "speed" / f"{name}.md"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text("\n".join(["`make speed`", "", "```text", *lines, "```", ""]), encoding="utf-8")
+        print(f"\nkept: {kept.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    lines = []
-    for text in everything(device):
-        print(text, flush=True)
-        lines.append(text)
-    name = re.sub(r"\W+", "-", provenance.device(device)["device"]).strip("-").lower()
-    kept = ROOT / "results" / "speed" / f"{name}.md"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text("\n".join(["`make speed`", "", "```text", *lines, "```", ""]), encoding="utf-8")
-    print(f"\nkept: {kept.relative_to(ROOT)}")
+    main(sys.argv[1:])
