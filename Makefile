@@ -31,8 +31,8 @@ torture: setup  ## kill tiny runs KILLS times (200), let them go on and compare 
 soak: setup  ## watch the memory and the open files of a pre-training of STEPS (5000)
 	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.torture --soak $(STEPS)
 
-speed: setup  ## measure a step against the naked backbone, and each strategy against a plain reference
-	@$(BIN)/python -m tests.speed
+speed: setup  ## time steps, loader, evaluation and operations against others' (PARTS="step start": only these)
+	@$(BIN)/python -W ignore -m tests.speed $(PARTS)
 
 results: setup  ## write the tables, verdicts and plots of our own demo records anew
 	@mkdir -p results/demo/tables

@@ -11,7 +11,7 @@ from benchmarks import Benchmark, outliers
 from benchmarks.detection import DetectionError, Detector, config
 
 GPUS = 8  # of each protocol
-CHOICES = 1, 2, 4, 8
+CHOICES: dict[str, tuple[Any, ...]] = {"gpus": (1, 2, 4, 8), "precision": ("fp32", "bf16")}
 COLUMNS = 80  # of a terminal
 TOLERANCE = 1.0  # five times the deviation of AP between identical fine-tunings (METHODS 10.5); the factor is ours
 README = "README of PixPro, METHODS 11.3"
@@ -24,24 +24,29 @@ class Published(Detector, Benchmark):
     official: ClassVar[tuple[int, int]]  # images of train and test
 
     gpus: int = GPUS  # of the protocol's 8: batch, rate and iterations are scaled linearly to so many
+    # not detectron2's fp16: its gradient scaler would be one more state that a checkpoint has to hold
+    precision: str = "fp32"  # of the training, never of the test; bf16: autocast, channels_last
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.gpus not in CHOICES:
-            raise DetectionError(f"gpus={self.gpus}: choose from {', '.join(map(str, CHOICES))}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise DetectionError(f"{name}={getattr(self, name)}: choose from {', '.join(map(str, known))}")
         if self.gpus != GPUS and self.batch % GPUS:
             raise DetectionError(f"batch={self.batch}: gpus={self.gpus} needs a multiple of the protocol's {GPUS} GPUs")
 
     def resolve(self, cfg: Any) -> Any:
-        """Detectron2's linear rule for fewer GPUs; it leaves alone the number of precise BN's iterations."""
+        """The precision, and detectron2's linear rule for fewer GPUs, which leaves alone precise BN's iterations."""
         from detectron2.engine import DefaultTrainer
 
-        cfg.SOLVER.REFERENCE_WORLD_SIZE = GPUS
+        cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.AMP.ENABLED = GPUS, self.precision == "bf16"
         return DefaultTrainer.auto_scale_workers(cfg, self.gpus)
 
     def remarks(self, data: Any) -> list[str]:
-        """How the run departs from the 8 GPUs and from the data of the publication."""
+        """How the run departs from the 8 GPUs, the precision and the data of the publication."""
         found = [self._on_gpus(data)]
+        if self.precision != "fp32":
+            found.append(f"not the published precision: fine-tuned in {self.precision} instead of fp32, tested in fp32")
         if data.images != self.official:
             text = "not the official data: {:,} train, {:,} test images instead of {:,} and {:,}"
             found.append(text.format(*data.images, *self.official))

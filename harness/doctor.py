@@ -18,7 +18,8 @@ def examine() -> str:
     """One line a check: `ok` or `!!`, what was found and, after !!, how to mend it."""
     checks: dict[str, Callable[[], str]] = {
         "python": python, "torch": torch, "torchvision": torchvision, "device": device, "sacred": sacred,
-        "detectron2": detectron2, "operators": operators, "embedded data": scenes, "results": results, "memory": memory,
+        "detectron2": detectron2, "evaluation": evaluation, "operators": operators, "embedded data": scenes,
+        "results": results, "memory": memory,
     }  # fmt: skip
     return "\n".join(line(name, check) for name, check in checks.items())
 
@@ -79,11 +80,18 @@ def sacred() -> str:
 
 
 def detectron2() -> str:
-    """Detectron2's version, once its model builder and its VOC evaluator import."""
-    from detectron2.evaluation import PascalVOCDetectionEvaluator
+    """Detectron2's version, once its model builder imports."""
     from detectron2.modeling import build_model
 
-    return f"{package('detectron2')} ({build_model.__name__}, {PascalVOCDetectionEvaluator.__name__})"
+    return f"{package('detectron2')} ({build_model.__name__})"
+
+
+def evaluation() -> str:
+    """The version of what computes COCO's AP, once its evaluator imports."""
+    found = package("faster-coco-eval")
+    from benchmarks.evaluation import CocoEvaluator
+
+    return f"faster-coco-eval {found} ({CocoEvaluator.__name__})"
 
 
 def operators() -> str:

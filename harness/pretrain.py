@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -221,10 +222,12 @@ def descend(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
 
 
 def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
-    """NotFinite where the loss or the largest gradient is; one wait for the device."""
+    """NotFinite where the loss or the norm of its gradient is; one wait for the device.
+
+    The largest slope would do as well, but a CPU finds it ten times more slowly: 3 % of a step.
+    """
     slopes = [weight.grad for weight in training.model.parameters() if weight.grad is not None]
-    largest = torch.stack([torch.linalg.vector_norm(slope, math.inf) for slope in slopes]).max()
-    found = torch.stack([loss.value.detach(), largest]).tolist()
+    found = torch.stack([loss.value.detach(), get_total_norm(slopes)]).tolist()
     for name, value in zip(("loss", "gradient"), found, strict=True):
         if not math.isfinite(value):
             at = f"step {training.step} (epoch {epoch})"
@@ -282,15 +285,12 @@ def look(images: Sequence[Path], recipe: Recipe, seed: int, machine: Machine) ->
 
 
 def following(batches: Iterator[tuple[Any, Any]], machine: Machine) -> tuple[View, View] | None:
-    """The loader's next two views, ready for the encoder; None behind the last."""
-    made = next(batches, None)
-    return made and (ready(made[0], machine), ready(made[1], machine))
-
-
-def ready(made: View | Uncoloured, machine: Machine) -> View:
-    """A loader's views as the encoder takes them."""
-    device = torch.device(machine.device)
-    return normalise(colour(made, device, machine.compile) if isinstance(made, Uncoloured) else made, device)
+    """The loader's next two views as the encoder takes them; None behind the last."""
+    made, device = next(batches, None), torch.device(machine.device)
+    if made is None:
+        return None
+    views = colour(made, device, machine.compile) if isinstance(made[0], Uncoloured) else made
+    return normalise(views[0], device), normalise(views[1], device)
 
 
 def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[Any, Any]]:

@@ -6,44 +6,50 @@ this. A turn takes images [B, 3, S, S] uint8 and their amounts [B, …] on the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from methods.views import Uncoloured, View
+from methods.views import Colours, Uncoloured, View
 
 Turn = Callable[[Tensor, Tensor], Tensor]
 
 PASSES = 3  # of a box blur, for a Gaussian one
 ONE = 1 << 24  # the sum of a box blur's weights
-EXACT = "emulate_precision_casts", "eager_numerics.division_rounding"  # inductor rounds as eager kernels do
+EXACT: dict[str, Any] = {  # what lets inductor round as the kernels of one operation do
+    "emulate_precision_casts": True,  # no product and sum in one
+    "eager_numerics.division_rounding": True,
+    "pattern_matcher": False,  # before torch 2.12 it took a float64 through a float32 for nothing
+}
 
 
-def colour(made: Uncoloured, device: torch.device, compile: bool = False) -> View:
+def colour(made: Sequence[Uncoloured], device: torch.device, compile: bool = False) -> list[View]:
     """The views on the device, uint8, with the colours that a loader's process would have given them.
 
-    Nothing here waits for the device. With `compile` each turn is one or two kernels, made at its first use.
+    They are changed together, in few large kernels, and nothing waits for the device. With `compile` each turn is one
+    or two kernels, made at its first use.
     """
-    view, colours = made
-    image = view.image.to(device, non_blocking=True, copy=True)
+    image = torch.cat([view.image.to(device, non_blocking=True) for view, _ in made])
+    colours = Colours(*map(torch.cat, zip(*(colours for _, colours in made), strict=True)))
     for step in range(len(TURNS)):
         for number, turn in enumerate(TURNS):
             chosen = colours.jitter & (colours.order[:, step] == number)
             change(image, chosen, quick(turn) if compile else turn, colours.amount[:, number])
     change(image, colours.grey, grey, colours.sigma)
-    weights = boxes(colours.sigma.numpy())
-    change(image, colours.sigma > 0, quick(blur) if compile else blur, weights)
-    return view._replace(image=image)
+    change(image, colours.sigma > 0, quick(blur) if compile else blur, boxes(colours.sigma.numpy()))
+    parts = image.split([len(view.image) for view, _ in made])
+    return [view._replace(image=part) for (view, _), part in zip(made, parts, strict=True)]
 
 
 @cache
 def quick(turn: Turn) -> Turn:
-    """The turn compiled, with the same bits: no product and sum are fused, and quotients are rounded."""
+    """The turn compiled, with the same bits."""
     known = torch._inductor.list_options()
-    compiled: Turn = torch.compile(turn, options={name: True for name in EXACT if name in known})
+    compiled: Turn = torch.compile(turn, options={name: value for name, value in EXACT.items() if name in known})
     return compiled
 
 

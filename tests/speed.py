@@ -1,13 +1,14 @@
 """`python -m tests.speed`: our loader, steps and operations against other people's, and strategies against SimSiam.
 
-The rivals are those of tests.rivals and the oracles of tests.references; lightly's steps are left out where it is not
-installed. Prints all and keeps it in results/speed, in a file by the device's name. Both rivals of a line run in turn
-in one process; a ratio is the oracle's time by ours, its median and range over PAIRS pairs. Peak memory is that of the
-tensors alive at once beyond the inputs.
+The rivals are those of tests.rivals, the oracles of tests.references and the evaluators detectron2's; lightly's steps
+are left out where it is not installed. Prints all and keeps it in results/speed, in a file by the device's name. Both
+rivals of a line run in turn in one process; a ratio is the oracle's time by ours, its median and range over PAIRS
+pairs. Peak memory is that of the tensors alive at once beyond the inputs.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -18,9 +19,10 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +35,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
 from harness import ROOT, files, plugins, provenance, records
@@ -45,16 +48,18 @@ from methods.augment import colour
 from methods.boxes import Scrl, Windows
 from methods.cache import GIB, Cache
 from methods.chance import Stream
-from methods.correspondence import FeatureMap
+from methods.correspondence import FeatureMap, Strategy
 from methods.pixsim import Branch, PixSim
-from methods.recipe import Recipe
+from methods.recipe import Heads, Recipe
 from methods.sampling import Biased
 from methods.similarity import cosine, cross_entropy, distance
 from methods.strategies.feature_similarity import FeatureSimilarity
 from methods.strategies.location import Location
 from methods.strategies.pixel_distance import PixelDistance
+from methods.strategies.simsiam import SimSiam
 from methods.views import TwoViews, Uncoloured, View, frame
-from tests import references, rivals
+from tests import detections, references, rivals
+from tests.detections import Amount
 from tests.references import Crop
 
 CPU = torch.device("cpu")
@@ -406,7 +411,7 @@ def loaders(photos: Photos, pairs: int = PAIRS) -> Iterator[str]:
         for name, views, rival, bar in ways:
             yield line(f"  {name}", ratios(walk(views), rival, "cpu", pairs, photos.seconds), bar)
         batch: Uncoloured = default_collate([kept[0, index][0] for index in range(photos.images)])
-        view = timed(lambda: colour(batch, CPU), "cpu", 1) / photos.images
+        view = timed(lambda: colour([batch], CPU), "cpu", 1) / photos.images
         yield f"  the device's part: {view * 1e3:.2f} ms a view on one core"
     torch.set_num_threads(threads)
 
@@ -430,7 +435,7 @@ class Way(NamedTuple):
 
 
 def training(sizes: Sizes, device: str, way: Way, pairs: int = PAIRS) -> Iterator[str]:
-    """Whole steps on a resident batch, the same ResNet in the same precision: ours against lightly's examples."""
+    """Whole steps on a resident batch, ours by lightly’s: the same ResNet, precision and, of SimSiam, heads."""
     first, second = resident(sizes, device)
     plain = first.image.contiguous(), second.image.contiguous()  # lightly's examples leave the memory as it is
     depth, bf16, bar = way.recipe.depth, way.recipe.precision == "bf16", f"≥ {1.3 if first.image.is_cuda else 1.1}"
@@ -441,15 +446,21 @@ def training(sizes: Sizes, device: str, way: Way, pairs: int = PAIRS) -> Iterato
     except ModuleNotFoundError:
         yield "  not measured: lightly is not installed here"
         return
-    yield line("  simsiam", ratios(whole_step("simsiam", first, second, way), simsiam, device, pairs), bar)
-    dense = ratios(whole_step("feature_similarity", first, second, way), densecl, device, pairs)
+    yield line("  simsiam", ratios(whole_step(Narrow(), first, second, way), simsiam, device, pairs), bar)
+    dense = ratios(whole_step(FeatureSimilarity(), first, second, way), densecl, device, pairs)
     yield line("  feature_similarity, DenseCL’s", [2 * ratio for ratio in dense], bar)
     yield f"    a view with a gradient; lightly’s step has one, ours two: {statistics.median(dense):.3g} a step"
 
 
-def whole_step(name: str, first: View, second: View, way: Way) -> Step:
+class Narrow(SimSiam):
+    """SimSiam with the heads of lightly's example."""
+
+    heads = Heads(hidden=512, out=128, predictor=64)
+
+
+def whole_step(strategy: Strategy, first: View, second: View, way: Way) -> Step:
     """A training step of a strategy on the views."""
-    model = PixSim(plugins.strategy(name)(), way.recipe).to(first.image.device)
+    model = PixSim(strategy, way.recipe).to(first.image.device)
     training = Training(model, build_optimizer(model, way.recipe, way.fused))
     if way.compile:
         torch.compiler.reset()  # a batch of another size would be compiled for any size
@@ -472,7 +483,7 @@ def tuned(device: str, large: Large, pairs: int = PAIRS) -> Iterator[str]:
     recipe = replace(PRESETS["paper"].recipe, depth=large.depth)
     precision = "bf16" if first.image.is_cuda else "fp32"  # which a CPU without matrix units would slow down
     way = Way(replace(recipe, precision=precision), fused=True, compile=True)
-    fast, eager = (whole_step("location", first, second, one) for one in (way, Way(recipe)))
+    fast, eager = (whole_step(Location(), first, second, one) for one in (way, Way(recipe)))
     yield from heading(f"{large.images} pairs at {large.pixels} px, own fp32 eager")
     yield f"  ResNet-{large.depth}; ours {way.words()}; both channels_last"
     bar = "≥ 2.5" if first.image.is_cuda else ""
@@ -516,37 +527,83 @@ def starting(pairs: int = PAIRS) -> Iterator[str]:
     yield line("  harness --help", found, "≤ 0.1")
 
 
-def everything(device: str) -> Iterator[str]:
-    """All tables."""
+class Found(NamedTuple):
+    """What the evaluators judge: as many objects and detections at most, the sizes of VOC's and COCO's images."""
+
+    voc: Amount = Amount(images=100, objects=5, found=100, classes=20, size=(500, 375))
+    coco: Amount = Amount(images=40, objects=14, found=40, classes=80, size=(640, 480))
+
+
+def evaluation(found: Found, pairs: int = PAIRS) -> Iterator[str]:
+    """Taking in all detections and scoring them, by detectron2's evaluators; the annotations are there already."""
+    yield from heading("evaluation, by detectron2’s")
+    with tempfile.TemporaryDirectory(prefix="harness-speed-") as name, redirect_stdout(io.StringIO()):
+        folder = Path(name)
+        with detections.voc(0, found.voc) as case:
+            ours, theirs = VocEvaluator(case.test, 2007), detections.detectron2_voc(case.test, 2007, folder)
+            voc = ratios(partial(case.score, ours), partial(case.score, theirs), "cpu", pairs)
+        with detections.coco(0, folder, found.coco) as case:
+            ours, theirs = CocoEvaluator(case.test, ("bbox", "segm")), detections.detectron2_coco(case.test)
+            coco = ratios(partial(case.score, ours), partial(case.score, theirs), "cpu", pairs)
+    yield line("  Pascal VOC's AP", voc, "≥ 3")
+    yield line("  COCO's AP of boxes and masks", coco, "≥ 3")
+
+
+def whole(device: str) -> Iterator[str]:
+    """The step with its loader against the naked backbone, at the paper's size on a GPU."""
     gpu, recipe = device == "cuda", PRESETS["demo"].recipe
     if gpu:
         recipe = replace(PRESETS["paper"].recipe, precision="bf16")
-    ways = (False, True) if shutil.which("g++") else (False,)  # which inductor and triton call
-    yield f"load of the machine at the start {os.getloadavg()[0]:.1f}"
-    for compile in ways:
-        workers, augment = max(1, (os.cpu_count() or 2) - 1), "device" if gpu else "workers"
+    workers, augment = max(1, (os.cpu_count() or 2) - 1), "device" if gpu else "workers"
+    for compile in ways():
         yield f"\n{step_ratio(recipe, Machine(device, workers, augment, compile=compile, fused=gpu))}"
-    yield from starting()
-    yield from many_runs()
-    yield from loaders(Photos())
-    yield from loaders(Photos(view=96))
-    demo = replace(PRESETS["demo"].recipe, precision="bf16" if gpu else "fp32", depth=50 if gpu else 18)
-    for compile in ways:
-        yield from training(Sizes(images=64 if gpu else 32, pixels=224 if gpu else 64), device, Way(demo, gpu, compile))
+
+
+def ways() -> tuple[bool, ...]:
+    """Whether to compile: both, where there is the compiler that inductor and triton call."""
+    return (False, True) if shutil.which("g++") else (False,)
+
+
+def others(device: str) -> Iterator[str]:
+    """The step against lightly's."""
+    gpu, recipe = device == "cuda", PRESETS["demo"].recipe
     if gpu:
-        yield from tuned(device, Large())
-    yield ""
-    yield from report(Sizes(), device)
+        recipe = replace(recipe, precision="bf16", depth=50)
+    for compile in ways():
+        yield from training(Sizes(pixels=224) if gpu else Sizes(), device, Way(recipe, gpu, compile))
+
+
+def everything(device: str) -> dict[str, Callable[[], Iterator[str]]]:
+    """What can be measured, by name."""
+    found: dict[str, Callable[[], Iterator[str]]] = {
+        "step": lambda: whole(device),
+        "start": starting,
+        "table": many_runs,
+        "loader": lambda: chain(loaders(Photos()), loaders(Photos(view=96))),
+        "lightly": lambda: others(device),
+        "evaluation": lambda: evaluation(Found()),
+        "operations": lambda: chain([""], report(Sizes(), device)),
+    }
+    return found | ({"tuned": lambda: tuned(device, Large())} if device == "cuda" else {})
+
+
+def main(chosen: list[str]) -> None:
+    """Print the chosen parts, or all, which are then kept."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parts = everything(device)
+    if unknown := set(chosen) - set(parts):
+        sys.exit(f"no part {', '.join(sorted(unknown))}: choose from {', '.join(parts)}")
+    lines = []
+    for text in chain([f"load at the start {os.getloadavg()[0]:.1f}"], *(parts[name]() for name in chosen or parts)):
+        print(text, flush=True)
+        lines.append(text)
+    if not chosen:
+        name = re.sub(r"\W+", "-", provenance.device(device)["device"]).strip("-").lower()
+        kept = ROOT / "results" / "speed" / f"{name}.md"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text("\n".join(["`make speed`", "", "```text", *lines, "```", ""]), encoding="utf-8")
+        print(f"\nkept: {kept.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    lines = []
-    for text in everything(device):
-        print(text, flush=True)
-        lines.append(text)
-    name = re.sub(r"\W+", "-", provenance.device(device)["device"]).strip("-").lower()
-    kept = ROOT / "results" / "speed" / f"{name}.md"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text("\n".join(["`make speed`", "", "```text", *lines, "```", ""]), encoding="utf-8")
-    print(f"\nkept: {kept.relative_to(ROOT)}")
+    main(sys.argv[1:])

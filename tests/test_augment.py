@@ -55,7 +55,8 @@ def test_both_paths_make_the_bits_of_torchvision_s_pipeline() -> None:
             assert torch.equal(show(source, plan, 32, number).image, wanted)
             made.append((uncoloured(source, plan, 32, number), wanted))
     batch, wanted = default_collate(made)
-    image = colour(batch, CPU).image
+    (view,) = colour([batch], CPU)
+    image = view.image
     assert image.dtype == torch.uint8
     assert torch.equal(image, wanted)
 
@@ -99,9 +100,9 @@ def test_compiled_colours_have_the_same_bits(device: str, monkeypatch: pytest.Mo
         monkeypatch.setattr(torch, "compile", lambda turn, options: compiled(turn, backend="aot_eager"))
     augment.quick.cache_clear()
     views = [uncoloured(Source(picture(n), (80, 60)), *two_plans((80, 60), RECIPE, n)[:1], 32, n) for n in range(64)]
-    batch = default_collate(views)
-    got = colour(batch, torch.device(device), compile=True)
-    assert torch.equal(got.image.cpu(), colour(batch, CPU).image)
+    batches = [default_collate(views[:32]), default_collate(views[32:])]
+    for got, wanted in zip(colour(batches, torch.device(device), True), colour(batches, CPU), strict=True):
+        assert torch.equal(got.image.cpu(), wanted.image)
     assert augment.quick.cache_info().currsize == len(augment.TURNS) + 1
     augment.quick.cache_clear()
 
@@ -180,7 +181,8 @@ def test_a_loader_with_a_cache_and_many_workers_gives_the_same_views(tmp_path: P
     )
     for pair, other in zip(plain, cached, strict=True):
         for one, two in zip(pair, other, strict=True):
-            assert all(torch.equal(*parts) for parts in zip(one, two if colours else colour(two, CPU), strict=True))
+            made = two if colours else colour([two], CPU)[0]
+            assert all(torch.equal(*parts) for parts in zip(one, made, strict=True))
     assert list(cache.kept) == [1] * 5
 
 

@@ -249,6 +249,5 @@ def test_the_annotations_themselves_score_100(folder: Path, tmp_path: Path) -> N
     assert judge(folder, tmp_path, shift=2) == pytest.approx(moved)
 
 
-@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")  # detectron2's call of it
 def test_nothing_found_scores_0(folder: Path, tmp_path: Path) -> None:
     assert set(judge(folder, tmp_path, shift=None).values()) == {0}

@@ -27,8 +27,8 @@ NEEDED = {"torch.load": ("weights_only", True), "Image.open": ("formats", None)}
 OWN = {"benchmarks/scenes/compose.py"}  # opens the pictures that the checkout brings, and nothing else
 ALLOWED = {
     "methods": {"methods", "torch", "torchvision", "numpy", "PIL"},
-    "benchmarks": {"benchmarks", "torch", "torchvision", "numpy", "PIL", "defusedxml", "detectron2", "fvcore",
-                   "safetensors", "tqdm"},
+    "benchmarks": {"benchmarks", "torch", "torchvision", "numpy", "PIL", "defusedxml", "detectron2",
+                   "faster_coco_eval", "fvcore", "safetensors", "tqdm"},
 }  # fmt: skip
 
 

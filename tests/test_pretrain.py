@@ -17,7 +17,7 @@ from harness import cli
 from harness import pretrain as module
 from harness.estimate import noise
 from harness.pretrain import Machine, PretrainError, Training, build_optimizer, pretrain, rate, set_rate, update
-from methods.pixsim import PixSim
+from methods.pixsim import Loss, PixSim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location
 from methods.strategies.random import Random
@@ -203,6 +203,20 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
         train(tmp_path / "run", files)
     assert all(torch.equal(seen[name], value) for name, value in expected.items())
     assert not (tmp_path / "run" / "backbone.pth").exists()
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf"), -float("inf")])
+def test_a_single_slope_that_is_not_finite_is_found(slope: float) -> None:
+    model = PixSim(Location(), TINY)
+    training = Training(model, build_optimizer(model, TINY))
+    slopes = [torch.full_like(weight, 1e15) for weight in model.parameters()]  # large, but finite
+    for weight, grad in zip(model.parameters(), slopes, strict=True):
+        weight.grad = grad
+    nothing = Loss(torch.zeros(()), torch.empty(0), None, None)  # type: ignore[arg-type]
+    module.check(training, TINY, 0, nothing)
+    slopes[0][0, 0, 0, 0] = slope
+    with pytest.raises(PretrainError, match=r"the gradient is (nan|inf) at step 0"):
+        module.check(training, TINY, 0, nothing)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.coco_c4 import CocoC4
 from benchmarks.coco_fpn import CocoFpn
-from benchmarks.detection import Detector, config
+from benchmarks.detection import Detector, config, train_in_bf16
 from benchmarks.published import Published
 from benchmarks.scenes import DEMO
 from benchmarks.voc import Voc
@@ -149,6 +149,7 @@ def test_one_process_has_no_syncbn(norm: str, heads: str) -> None:
     ("change", "message"),
     [
         ({"gpus": 3}, "gpus=3: choose from 1, 2, 4, 8"),
+        ({"precision": "fp16"}, "precision=fp16: choose from fp32, bf16"),
         ({"gpus": 1, "batch": 12}, "batch=12: gpus=1 needs a multiple of the protocol's 8 GPUs"),
         ({"mask_convs": -1}, "mask_convs=-1: at least 0"),
         ({"box_fcs": 0}, "box_convs=4, box_fcs=0: at least 0 and 1"),
@@ -183,9 +184,9 @@ def test_fewer_gpus_scale_linearly(gpus: int, batch: int, lr: float, steps: tupl
     assert (*found["SOLVER.STEPS"], found["SOLVER.MAX_ITER"], found["SOLVER.WARMUP_ITERS"]) == steps
 
 
-def test_only_the_published_have_gpus() -> None:
-    assert all("gpus" in vars(protocol) for protocol in PROTOCOLS)
-    assert not {"gpus"} & (set(vars(Detector())) | set(vars(DEMO)))
+def test_only_the_published_have_gpus_and_a_precision() -> None:
+    assert all({"gpus", "precision"} <= vars(protocol).keys() for protocol in PROTOCOLS)
+    assert not {"gpus", "precision"} & (vars(Detector()).keys() | vars(DEMO).keys())
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,15 @@ def test_only_the_published_have_gpus() -> None:
                 "coco-c4 scaled linearly to 4 of 8 GPUs: batch 8, lr 0.01, 180,000 iterations,",
                 "2,000 of them warm-up",
                 "not the official data: 6 train, 5,000 test images instead of 118,287 and 5,000",
+            ],
+        ),
+        (
+            Voc0712(gpus=2, precision="bf16"),
+            VOC,
+            [
+                "voc07+12 scaled linearly to 2 of 8 GPUs: batch 4, lr 0.005, 96,000 iterations,",
+                "400 of them warm-up",
+                "not the published precision: fine-tuned in bf16 instead of fp32, tested in fp32",
             ],
         ),
         (
@@ -250,6 +260,7 @@ def test_a_score_outside_of_what_is_known_is_doubted(score: float, trained: bool
         (Voc0712(), VOC, True),
         (Voc0712(workers=0), VOC, True),
         (Voc0712(gpus=1), VOC, False),
+        (Voc0712(precision="bf16"), VOC, False),
         (Voc0712(lr=0.01), VOC, False),
         (Voc0712(), LESS, False),
     ],
@@ -330,7 +341,6 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BOXES, MASKS = ["AP", "AP50", "AP75"], ["mask_AP", "mask_AP50", "mask_AP75"]
 
 
-@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")  # where nothing is found
 @pytest.mark.parametrize(
     ("detector", "folder", "names"),
     [(Voc0712(), "voc07_12", BOXES), (CocoFpn(), "coco", BOXES + MASKS), (CocoC4(), "coco", BOXES + MASKS)],
@@ -357,6 +367,53 @@ def test_two_iterations_and_an_evaluation(
     assert kept == ["detection-checkpoint.pth", "detection.jsonl", "detection.log", "detection.yaml"]
     assert DatasetCatalog.list() == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_only_what_has_a_gradient_is_in_bf16_and_never_a_box() -> None:
+    import torch
+    from detectron2.modeling.poolers import ROIPooler
+    from detectron2.structures import Boxes
+    from torch import Tensor, nn
+
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.pooler = nn.Conv2d(2, 2, 1, bias=False), ROIPooler((1, 1), [1.0], 0, "ROIAlignV2")
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.layer(images)
+            return features, self.pooler([features], [Boxes(torch.tensor([[998.0, 0.0, 999.0, 1.0]]))])
+
+    head, images = Head(), torch.zeros(1, 2, 1, 1100)
+    images[..., 998] = 1
+    nn.init.eye_(head.layer.weight[:, :, 0, 0])
+    train_in_bf16(head)
+    features, pooled = head(images)
+    assert (features.dtype, pooled.dtype) == (torch.bfloat16, torch.float32)
+    assert head.layer.weight.is_contiguous(memory_format=torch.channels_last)
+    assert pooled.flatten().tolist() == [1, 1]
+    with torch.no_grad():
+        assert head(images)[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize(("detector", "folder"), [(Voc0712(), "voc07_12"), (CocoFpn(channels=16, fc=32), "coco")])
+def test_two_iterations_in_bf16(
+    detector: Published, folder: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    import torch
+    import torchvision
+
+    backbone = tmp_path / "backbone.pth"
+    torch.save({k: v for k, v in torchvision.models.resnet18().state_dict().items() if k[:3] != "fc."}, backbone)
+    data = detector.prepare(request.getfixturevalue(folder), tmp_path)
+    settings = replace(detector, **CUT, depth=18, pool=4, precision="bf16")
+    scores = settings.evaluate(backbone, data, tmp_path / "run", seed=0)
+    assert all(0 <= score <= 100 for score in scores.values())
+    assert "    ENABLED: true\n" in (tmp_path / "run/detection.yaml").read_text().partition("AMP:")[2][:19]
+    kept = torch.load(tmp_path / "run/detection-checkpoint.pth", weights_only=True)
+    assert all(value.dtype != torch.bfloat16 and value.isfinite().all() for value in kept["model"].values())
+    moved = next(value for name, value in kept["model"].items() if name.endswith("res5.1.conv2.weight"))
+    assert not torch.equal(moved, torch.load(backbone, weights_only=True)["layer4.1.conv2.weight"])
 
 
 def test_a_dry_run_of_the_protocol(coco: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,10 +176,13 @@ def small(depth: int, zero_init: bool) -> nn.Module:
 
 def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], kind: str) -> None:
     """One rank's part of a pre-training, with a checkpoint after every step; only the first rank's folder counts."""
-    original, descend = pretrain.ready, pretrain.descend
+    original, descend = pretrain.following, pretrain.descend
 
-    def ready(made: Any, machine: Machine) -> View:
-        return View(*(part.double() if part.is_floating_point() else part for part in original(made, machine)))
+    def following(batches: Any, machine: Machine) -> Any:
+        views = original(batches, machine)
+        return views and tuple(
+            View(*(part.double() if part.is_floating_point() else part for part in view)) for view in views
+        )
 
     def last(training: Training, *rest: Any) -> Any:
         if training.step == one.made and (one.signal == signal.SIGKILL or rank == one.size - 1):
@@ -195,7 +198,7 @@ def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], ki
         if kind == "float64":
             torch.set_default_dtype(torch.float64)
             patch.setattr(Tensor, "float", Tensor.double)
-            patch.setattr(pretrain, "ready", ready)
+            patch.setattr(pretrain, "following", following)
         own = folder if rank == 0 else folder / "beside"
         own.mkdir(exist_ok=True)
         pretrain.pretrain(Location(), TINY, images, own, 0, Machine("cpu", 0))

@@ -168,6 +168,8 @@ def tune_on(rank: int, voc: Voc, backbone: Path, folder: Path) -> None:
     """One of two ranks: a fine-tuning at one go, and one that the second rank is asked to stop."""
     from detectron2.engine import SimpleTrainer
 
+    from benchmarks import evaluation
+
     with place(rank, 2, folder / "meet"), ranks.joined():
         whole, cut = (folder / f"{name}-{rank}" for name in ("whole", "cut"))
         scores = [SLIM.evaluate(backbone, voc, whole, 3)]
@@ -179,6 +181,7 @@ def tune_on(rank: int, voc: Voc, backbone: Path, folder: Path) -> None:
             scores.append(SLIM.evaluate(backbone, voc, cut, 3))
         with pytest.raises(DetectionError) as error, at_call(detection, "check_gradients", 1, poison):
             SLIM.evaluate(backbone, voc, folder / f"poisoned-{rank}", 3)
+        assert evaluation.of_all_ranks([f"found by {rank}"]) == ([] if rank else ["found by 0", "found by 1"])
     torch.save([scores, str(error.value)], folder / f"told-{rank}.pt")
 
 
@@ -466,12 +469,15 @@ def test_a_fine_tuning_s_gradient_that_is_not_finite_stops_before_the_update(
     assert resume.load(tmp_path / "detection-checkpoint.pth")["trainer"]["iteration"] == 1
 
 
-def test_every_gradient_of_the_detector_is_looked_at() -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_every_gradient_of_the_detector_is_looked_at(value: float) -> None:
     layer = torch.nn.Linear(2, 2)
     layer(torch.ones(1, 2)).sum().backward()
     detection.check_gradients(layer)
     assert layer.bias.grad is not None
-    layer.bias.grad[1] = float("nan")
+    layer.weight.grad = torch.full((2, 2), -3e38)  # of which a sum is not finite
+    detection.check_gradients(layer)
+    layer.bias.grad[1] = value
     with pytest.raises(FloatingPointError, match="a gradient is not finite"):
         detection.check_gradients(layer)
 

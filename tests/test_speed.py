@@ -9,6 +9,7 @@ import torch
 from harness import records, tables
 from methods.recipe import Recipe
 from tests import rivals, speed
+from tests.detections import Amount
 from tests.pictures import photos
 
 TINY = speed.Sizes(images=2, channels=4, cells=3, pixels=32)
@@ -74,16 +75,17 @@ def test_lightly_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
         "  not measured: lightly is not installed here",
     ]
     first, second = speed.resident(TINY, "cpu")
-    assert speed.whole_step("simsiam", first, second, way)().value.isfinite()
+    assert speed.whole_step(speed.Narrow(), first, second, way)().value.isfinite()
 
 
 def test_the_tuned_step_is_timed_against_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[torch.nn.Module] = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    monkeypatch.setattr(speed, "compile_encoder", compiled.append)
     lines = list(speed.tuned("cpu", speed.Large(images=2, pixels=32, depth=18, matrix=32), pairs=1))
     assert len(compiled) == 1
-    assert [text.split()[0] for text in lines[2:]] == ["ResNet-18;", "location", "tuned:", "fp32", lines[-1].split()[0]]
-    assert lines[-1].split()[0].endswith("%")
+    begun = [text.split()[0] for text in lines[2:]]
+    assert begun == ["ResNet-18;", "location,", "location,", "tuned:", "fp32", begun[-1]]
+    assert begun[-1].endswith("%")
     assert max(map(len, lines)) <= 80
 
 
@@ -96,3 +98,10 @@ def test_torchvision_s_pair_is_two_normalised_views(tmp_path: Path) -> None:
     first, second = rivals.torchvision_pair(photos(tmp_path, 2), 32)()
     assert first.shape == second.shape == (3, 32, 32)
     assert not torch.equal(first, second)
+
+
+def test_the_evaluations_are_compared() -> None:
+    few = Amount(images=6, objects=9, found=4)
+    lines = list(speed.evaluation(speed.Found(few, few), pairs=1))
+    assert [text.split("  ")[1] for text in lines[2:]] == ["Pascal VOC's AP", "COCO's AP of boxes and masks"]
+    assert max(map(len, lines)) <= 80
