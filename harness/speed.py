@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,24 +16,25 @@ from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
 from harness import provenance
 from harness.plugins import strategy
-from harness.pretrain import Machine, Training, build_optimizer, compile_encoder, descent, following, load, look
+from harness.pretrain import Machine, Training, build_optimizer, compile_encoder, descent, following, load, look, update
 from methods.pixsim import PixSim
 from methods.recipe import Recipe
 from methods.views import Order
 
 Step = Callable[[], object]
 
-PAIRS = 9  # of timings, interleaved
+NAKED = "naked backbone"
+ROUNDS = 9  # of timings in turn
 STEPS = 4  # in each timing
 IMAGES = 256  # that the loader reads, if a batch has no more
 SOURCE = 2  # a side of them by a view's
 
 
 def step_ratio(recipe: Recipe, machine: Machine) -> str:
-    """The report of `harness speed`: pairs of views a second of both, and the median ratio with its range.
+    """The report of `harness speed`: pairs of views a second, and the ratio to the naked backbone with its range.
 
-    The rival is forward and backward of both views on a resident batch through the same encoder, in the same
-    precision and memory format, compiled if ours is, without loader, heads, loss or optimizer.
+    That is forward and backward of both views on a resident batch through the same encoder, in the same precision and
+    memory format, compiled if ours is, without loader, heads, loss or optimizer.
     """
     recipe = replace(recipe, epochs=10_000)
     with tempfile.TemporaryDirectory(prefix="harness-speed-") as folder:
@@ -50,8 +51,11 @@ def step_ratio(recipe: Recipe, machine: Machine) -> str:
         assert resident
         training = Training(model, build_optimizer(model, recipe, machine.fused))
         steps = descent(training, recipe, len(images) // recipe.batch, batches, machine)
-        naked = naked_step(rival.encoder, resident[0].image, recipe.precision == "bf16")
-        return report(compare(lambda: next(steps), naked, device), recipe, machine)
+        return report(recipe, machine, compare(device, {
+            NAKED: naked_step(rival.encoder, resident[0].image, recipe.precision == "bf16"),
+            "step, resident batch": lambda: update(training, recipe, 0, resident),
+            "step, loader included": lambda: next(steps),
+        }))  # fmt: skip
 
 
 def naked_step(network: torch.nn.Module, batch: Tensor, bf16: bool) -> Step:
@@ -66,11 +70,12 @@ def naked_step(network: torch.nn.Module, batch: Tensor, bf16: bool) -> Step:
     return step
 
 
-def compare(whole: Step, naked: Step, device: torch.device) -> list[tuple[float, float]]:
-    """Seconds a step of the whole and the naked one, PAIRS times in turn after a warm-up."""
-    for step in (whole, naked):
+def compare(device: torch.device, ways: Mapping[str, Step]) -> dict[str, list[float]]:
+    """Seconds a step of each way, ROUNDS times in turn after a warm-up."""
+    for step in ways.values():
         timed(step, device)
-    return [(timed(whole, device), timed(naked, device)) for _ in range(PAIRS)]
+    rounds = [{name: timed(step, device) for name, step in ways.items()} for _ in range(ROUNDS)]
+    return {name: [one[name] for one in rounds] for name in ways}
 
 
 def timed(step: Step, device: torch.device) -> float:
@@ -83,17 +88,20 @@ def timed(step: Step, device: torch.device) -> float:
     return (time.perf_counter() - start) / STEPS
 
 
-def report(pairs: list[tuple[float, float]], recipe: Recipe, machine: Machine) -> str:
+def report(recipe: Recipe, machine: Machine, found: Mapping[str, list[float]]) -> str:
     """What was measured, on what."""
-    ratios = sorted(naked / whole for whole, naked in pairs)
-    whole, naked = (statistics.median(column) for column in zip(*pairs, strict=True))
-    where, batch = provenance.device(machine.device), recipe.batch
+    batch = recipe.batch
     return "\n".join([
         f"pre-training step, location, ResNet-{recipe.depth}, {recipe.size} px, batch {batch}, {recipe.precision}",
         f"  {', '.join(f'{name} {value}' for name, value in machine.path.items())}",
-        f"  whole step, loader included       {whole * 1e3:8.1f} ms   {batch / whole:7.1f} pairs/s",
-        f"  naked backbone, resident batch    {naked * 1e3:8.1f} ms   {batch / naked:7.1f} pairs/s",
-        f"  speed against the naked backbone  {statistics.median(ratios):8.3f}      "
-        f"({ratios[0]:.3f} to {ratios[-1]:.3f}, n = {len(ratios)} interleaved pairs)",
-        f"  {where['device']}, torch {provenance.installed('torch')}",
+        f"{'':28}ms  pairs/s  by the naked one’s, n = {ROUNDS}",
+        *(line(name, seconds, batch, found[NAKED]) for name, seconds in found.items()),
+        f"  {provenance.device(machine.device)['device']}, torch {provenance.installed('torch')}",
     ])  # fmt: skip
+
+
+def line(name: str, seconds: list[float], batch: int, naked: list[float]) -> str:
+    """One way: its medians, and how fast it is by the naked backbone in the same round."""
+    ratios, middle = sorted(one / own for one, own in zip(naked, seconds, strict=True)), statistics.median(seconds)
+    ratio = "" if name == NAKED else f"{statistics.median(ratios):9.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+    return f"  {name:<22}{middle * 1e3:>6.1f}{batch / middle:>9.1f}{ratio}"

@@ -570,7 +570,7 @@ def others(device: str) -> Iterator[str]:
     if gpu:
         recipe = replace(recipe, precision="bf16", depth=50)
     for compile in ways():
-        yield from training(Sizes(pixels=224) if gpu else Sizes(), device, Way(recipe, gpu, compile))
+        yield from training(Sizes(images=256, pixels=224) if gpu else Sizes(), device, Way(recipe, gpu, compile))
 
 
 def everything(device: str) -> dict[str, Callable[[], Iterator[str]]]:
