@@ -124,7 +124,7 @@ def pretrain(
 
 
 def compile_encoder(model: PixSim) -> None:
-    """Let torch.compile make one graph of the encoder; before torch 2.12 `compile()` made one of each block."""
+    """Let torch.compile make one graph of the encoder; `compile()` of a Sequential makes many on torch 2.11."""
     model.encoder.forward = torch.compile(model.encoder.forward)  # type: ignore[method-assign]
 
 

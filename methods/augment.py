@@ -23,7 +23,7 @@ ONE = 1 << 24  # the sum of a box blur's weights
 EXACT: dict[str, Any] = {  # what lets inductor round as the kernels of one operation do
     "emulate_precision_casts": True,  # no product and sum in one
     "eager_numerics.division_rounding": True,
-    "pattern_matcher": False,  # before torch 2.12 it took a float64 through a float32 for nothing
+    "pattern_matcher": False,  # on torch 2.11 it drops a float64's way through float32
 }
 
 

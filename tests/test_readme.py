@@ -39,7 +39,7 @@ def test_commands_do_what_they_say(command: str, tmp_path: Path, monkeypatch: py
     (tmp_path / "VOCdevkit").mkdir()
     (tmp_path / "coco").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(speed, "PAIRS", 1)
+    monkeypatch.setattr(speed, "ROUNDS", 1)
     monkeypatch.setattr(speed, "STEPS", 1)
     words = [str(ROOT / word) if word.startswith("results/") else word for word in shlex.split(command)[1:]]
     if words[0] == "export":
