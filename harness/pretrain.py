@@ -52,7 +52,7 @@ class Machine:
     augment: str = "workers"  # or device: where colours are changed, to the same bits
     cache: float = 0.0  # GiB of decoded images to keep, the same bits
     reduced: bool = False  # whether to decode JPEGs at a reduced scale where the crops allow; changes pixels a little
-    compile: bool = False  # whether torch.compile makes the encoder's kernels; changes the order of sums
+    compile: bool = False  # whether torch.compile makes the kernels of encoder and colours; changes the order of sums
     fused: bool = False  # whether the optimizer's step is one kernel; changes the order of sums
     observers: tuple[Guest, ...] = ()  # of the whole run, beside its folder
     tensorboard: bool = False  # whether to draw the run for TensorBoard too
