@@ -31,7 +31,7 @@ torture: setup  ## kill tiny runs KILLS times (200), let them go on and compare 
 soak: setup  ## watch the memory and the open files of a pre-training of STEPS (5000)
 	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.torture --soak $(STEPS)
 
-speed: setup  ## time steps, loader, evaluation and operations against others' (PARTS="step start": only these)
+speed: setup  ## time all against others' ways (PARTS="step start": only these)
 	@$(BIN)/python -W ignore -m tests.speed $(PARTS)
 
 results: setup  ## write the tables, verdicts and plots of our own demo records anew
