@@ -7,7 +7,6 @@ torch, so that the command line can read them.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -77,10 +76,7 @@ class Detector:
     year: int = 2012  # of VOC's rule for AP: 2012 the area, 2007 eleven points (a single hit can earn 9 %)
 
     def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                choices = ", ".join(map(str, known))
-                raise DetectionError(f"{name}={getattr(self, name)}: choose from {choices}")
+        choose(self, CHOICES)
         for name, least in LEAST.items():
             if _smallest(getattr(self, name)) < least:
                 raise DetectionError(f"{name}={getattr(self, name)}: at least {least} was expected")
@@ -137,6 +133,13 @@ class Detector:
     def scores(self, found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """What is recorded of the evaluator's findings."""
         return {score: float(found["bbox"][score]) for score in SCORES}
+
+
+def choose(settings: Detector, choices: Mapping[str, Sequence[Any]]) -> None:
+    """DetectionError names the first setting that is none of its choices."""
+    for name, known in choices.items():
+        if getattr(settings, name) not in known:
+            raise DetectionError(f"{name}={getattr(settings, name)}: choose from {', '.join(map(str, known))}")
 
 
 def _smallest(value: int | tuple[int, ...]) -> int:
@@ -400,15 +403,7 @@ class Tuning:
 
     def hear(self) -> None:
         """Take the first rank's iteration, rates and momenta, on whatever GPU they lie there."""
-        import torch
-        from torch import distributed
-
-        file = io.BytesIO()
-        torch.save(self.trainer.state_dict() if self.done else None, file)
-        told = [file.getvalue()]
-        distributed.broadcast_object_list(told)
-        state = torch.load(io.BytesIO(told[0]), weights_only=True, map_location="cpu")
-        if state:
+        if state := resume.shared(self.trainer.state_dict() if self.done else None):
             self.trainer.load_state_dict(state)
             self.done = state["iteration"] + 1
 

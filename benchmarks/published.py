@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Any, ClassVar
 
 from benchmarks import Benchmark, outliers
-from benchmarks.detection import DetectionError, Detector, config
+from benchmarks.detection import DetectionError, Detector, choose, config
 
 GPUS = 8  # of each protocol
 CHOICES: dict[str, tuple[Any, ...]] = {"gpus": (1, 2, 4, 8), "precision": ("fp32", "bf16")}
@@ -29,9 +29,7 @@ class Published(Detector, Benchmark):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise DetectionError(f"{name}={getattr(self, name)}: choose from {', '.join(map(str, known))}")
+        choose(self, CHOICES)
         if self.gpus != GPUS and self.batch % GPUS:
             raise DetectionError(f"batch={self.batch}: gpus={self.gpus} needs a multiple of the protocol's {GPUS} GPUs")
 

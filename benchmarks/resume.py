@@ -5,6 +5,7 @@ It lies here because a benchmark may import nothing of harness. It starts withou
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -135,6 +136,18 @@ def load(file: Path) -> dict[str, Any]:
             raise ValueError(f"{file}: {broken} is damaged")
     state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
     return state
+
+
+def shared(state: Any) -> Any:
+    """The first rank's state on every rank of torch.distributed, on the CPU wherever it lay; read without pickle."""
+    import torch
+    from torch import distributed
+
+    file = io.BytesIO()
+    torch.save(state, file)
+    sent = [file.getvalue()]
+    distributed.broadcast_object_list(sent)
+    return torch.load(io.BytesIO(sent[0]), weights_only=True, map_location="cpu")
 
 
 # --- signals

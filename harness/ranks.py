@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import io
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.resume import STOPS, interrupt
+from benchmarks.resume import STOPS, interrupt, shared
 from harness import ROOT
 
 if TYPE_CHECKING:
@@ -246,17 +245,11 @@ def share(training: Training) -> nn.Module:
     """Bring every rank to where the first one stands; the network that makes a step on the joined batch."""
     if world().size == 1:
         return training.model
-    import torch
-    from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
 
     from methods.norm import join_norms
 
-    file = io.BytesIO()
-    torch.save({"optimizer": training.optimizer.state_dict(), "step": training.step}, file)
-    told = [file.getvalue()]
-    distributed.broadcast_object_list(told)
-    state = torch.load(io.BytesIO(told[0]), weights_only=True, map_location="cpu")
+    state = shared({"optimizer": training.optimizer.state_dict(), "step": training.step})
     training.optimizer.load_state_dict(state["optimizer"])
     training.step = state["step"]
     join_norms(training.model, next(training.model.parameters()).device)

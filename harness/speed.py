@@ -41,17 +41,16 @@ def step_ratio(recipe: Recipe, machine: Machine) -> str:
         scenes = Path(folder) / "scenes"
         write(scenes, Layout(size=SOURCE * recipe.size), {"trainval": max(IMAGES, recipe.batch)}, 0, progress=False)
         images = sorted((scenes / "JPEGImages").iterdir())
-        device = torch.device(machine.device)
-        model, rival = (PixSim(strategy("location")(), recipe).to(device) for _ in range(2))
+        model, rival = (PixSim(strategy("location")(), recipe).to(machine.device) for _ in range(2))
         if machine.compile:
             compile_encoder(model)
             compile_encoder(rival)
-        batches = load(look(images, recipe, 0, machine), Order(len(images), recipe, 0, 0), machine)
-        resident = following(iter(batches), machine)
+        batches = iter(load(look(images, recipe, 0, machine), Order(len(images), recipe, 0, 0), machine))
+        resident = following(batches, machine)
         assert resident
         training = Training(model, build_optimizer(model, recipe, machine.fused))
         steps = descent(training, recipe, len(images) // recipe.batch, batches, machine)
-        return report(recipe, machine, compare(device, {
+        return report(recipe, machine, compare(machine.device, {
             NAKED: naked_step(rival.encoder, resident[0].image, recipe.precision == "bf16"),
             "step, resident batch": lambda: update(training, recipe, 0, resident),
             "step, loader included": lambda: next(steps),
@@ -70,22 +69,22 @@ def naked_step(network: torch.nn.Module, batch: Tensor, bf16: bool) -> Step:
     return step
 
 
-def compare(device: torch.device, ways: Mapping[str, Step]) -> dict[str, list[float]]:
+def compare(device: str, ways: Mapping[str, Step]) -> dict[str, list[float]]:
     """Seconds a step of each way, ROUNDS times in turn after a warm-up."""
     for step in ways.values():
-        timed(step, device)
-    rounds = [{name: timed(step, device) for name, step in ways.items()} for _ in range(ROUNDS)]
+        timed(step, device, STEPS)
+    rounds = [{name: timed(step, device, STEPS) for name, step in ways.items()} for _ in range(ROUNDS)]
     return {name: [one[name] for one in rounds] for name in ways}
 
 
-def timed(step: Step, device: torch.device) -> float:
-    """Seconds a step, over STEPS steps."""
+def timed(step: Step, device: str, repeats: int) -> float:
+    """Seconds a step, over so many steps."""
     start = time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(repeats):
         step()
-    if device.type == "cuda":
+    if device.startswith("cuda"):
         torch.cuda.synchronize(device)
-    return (time.perf_counter() - start) / STEPS
+    return (time.perf_counter() - start) / repeats
 
 
 def report(recipe: Recipe, machine: Machine, found: Mapping[str, list[float]]) -> str:

@@ -42,7 +42,7 @@ from harness import ROOT, files, plugins, provenance, records
 from harness.gauges import gauges
 from harness.presets import PRESETS
 from harness.pretrain import Machine, Training, build_optimizer, compile_encoder, update
-from harness.speed import step_ratio
+from harness.speed import step_ratio, timed
 from methods import geometry
 from methods.augment import colour
 from methods.boxes import Scrl, Windows
@@ -255,19 +255,11 @@ def saved(step: Step) -> int:
     return sum(part.untyped_storage().nbytes() for part in kept.values())
 
 
-def timed(step: Step, device: str, repeats: int) -> float:
-    """Seconds a step."""
-    start = time.perf_counter()
-    for _ in range(repeats):
-        step()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / repeats
-
-
 def ratios(ours: Step, oracle: Step, device: str, pairs: int = PAIRS, seconds: float = SECONDS) -> list[float]:
     """The oracle's time by ours, sorted, of pairs of timings in turn after a warm-up of both."""
-    repeats = [max(1, round(seconds / timed(step, device, 1))) for step in (ours, oracle) if step() is not None or True]
+    for step in (ours, oracle):
+        step()
+    repeats = [max(1, round(seconds / timed(step, device, 1))) for step in (ours, oracle)]
     found = []
     for _ in range(pairs):
         mine, theirs = (timed(step, device, count) for step, count in zip((ours, oracle), repeats, strict=True))
