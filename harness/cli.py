@@ -23,7 +23,7 @@ from harness.records import visible
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from harness.claims import Evidence
+    from harness.evidence.claims import Evidence
     from harness.pretrain import Machine
     from harness.tables import Column, Row
 
@@ -302,14 +302,14 @@ def table_verb(given: argparse.Namespace) -> None:
 
 def claims_verb(given: argparse.Namespace) -> None:
     """Print what the evidence can decide."""
-    from harness import claims
+    from harness.evidence import claims
 
     say(claims.report(evidence(given), given.baseline, given.format))
 
 
 def plan_verb(given: argparse.Namespace) -> None:
     """Print what deciding costs: at the recorded runs' time, or as `location` takes here."""
-    from harness import claims
+    from harness.evidence import claims
 
     known = evidence(given)
     cost = claims.recorded_cost(known.rows)
@@ -325,7 +325,7 @@ def plan_verb(given: argparse.Namespace) -> None:
 
 def evidence(given: argparse.Namespace) -> Evidence:
     """One score of the named table."""
-    from harness import claims
+    from harness.evidence import claims
 
     return claims.evidence(given.name, given.score, rows(given), given.preset, changed(given))
 
@@ -360,7 +360,7 @@ def plot_verb(given: argparse.Namespace) -> None:
     known = recorded(given)
     found = tables.rows(given.name, extra_words(given), known)
     score = score_to_draw(given, found)
-    from harness import plots
+    from harness.evidence import plots
 
     lengths = plots.lengths(given.name, extra_words(given), known) if given.against == "steps" else [found]
     if not any(row.n for rows in lengths for row in rows):
@@ -378,7 +378,7 @@ def plot_verb(given: argparse.Namespace) -> None:
 
 def score_to_draw(given: argparse.Namespace, found: list[Row]) -> Column | None:
     """The score that the words ask for; None for all that the table has."""
-    from harness import claims
+    from harness.evidence import claims
 
     if given.against is None and given.score is None:
         return None
@@ -387,7 +387,7 @@ def score_to_draw(given: argparse.Namespace, found: list[Row]) -> Column | None:
 
 def report_verb(given: argparse.Namespace) -> None:
     """Write the page."""
-    from harness import report
+    from harness.evidence import report
 
     known = report.read(given.names, extra_words(given), given.preset, changed(given), given.results)
     report.write(known, given.figures or given.results / "plots", given.out)
@@ -532,7 +532,7 @@ def show_verb(given: argparse.Namespace) -> None:
 
 def compare_verb(given: argparse.Namespace) -> None:
     """Print two runs side by side."""
-    from harness.compare import compare
+    from harness.evidence.compare import compare
 
     one, other = (records.find(given.results, name) for name in given.runs)
     say(compare(one, other))
@@ -562,7 +562,7 @@ def data_verb(given: argparse.Namespace) -> None:
 
 def figure_verb(given: argparse.Namespace) -> None:
     """Draw a figure and name its files."""
-    from harness.figures import write
+    from harness.evidence.figures import write
 
     for file in write(given.draw(given), given.out or given.results / "plots" / given.stem):
         print(f"figure: {shown(file)}")
@@ -570,7 +570,7 @@ def figure_verb(given: argparse.Namespace) -> None:
 
 def draw_categories(given: argparse.Namespace) -> Figure:
     """Fig. A1."""
-    from harness.figures import categories
+    from harness.evidence.figures import categories
 
     for path in given.code:
         plugins.imported(path, "module")
@@ -579,7 +579,7 @@ def draw_categories(given: argparse.Namespace) -> Figure:
 
 def draw_matches(given: argparse.Namespace) -> Figure:
     """What the strategies link."""
-    from harness.figures import matches
+    from harness.evidence.figures import matches
 
     record = records.find(given.results, given.run) if given.run is not None else None
     return matches(given.strategy, record, given.image, given.seed, given.size, given.set)

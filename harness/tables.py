@@ -15,9 +15,9 @@ import tabulate as layout
 from tabulate import SEPARATING_LINE, tabulate
 
 from harness import ROOT, plugins
-from harness.compare import differences
+from harness.evidence.compare import differences
+from harness.evidence.latex import booktabs, comment
 from harness.experiment import build, words
-from harness.latex import booktabs, comment
 from harness.plugins import unknown
 from harness.presets import PRESETS
 from harness.records import Record, visible

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from harness import ROOT, figures, plugins, records
+from harness import ROOT, plugins, records
 from harness.cli import main
+from harness.evidence import figures
+from harness.evidence.figures import GAP, Weights, links
 from harness.experiment import build, rebuild, words
-from harness.figures import GAP, Weights, links
 from harness.pretrain import save
 from methods import geometry
 from methods.boxes import overlaps

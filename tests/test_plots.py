@@ -8,8 +8,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness import plots, records, tables
+from harness import records, tables
 from harness.cli import main
+from harness.evidence import plots
 from harness.experiment import build, words
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import ROOT, claims, records, report, tables
+from harness import ROOT, records, tables
 from harness.cli import main
+from harness.evidence import claims, report
 from harness.experiment import build, words
 from tests.pictures import photos
 

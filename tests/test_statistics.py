@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from harness import ROOT, claims, records, tables
-from harness import statistics as ours
+from harness import ROOT, records, tables
 from harness.cli import main
+from harness.evidence import claims
+from harness.evidence import statistics as ours
 from harness.experiment import build, words
 
 STUDIES = 1000

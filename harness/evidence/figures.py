@@ -30,9 +30,9 @@ from benchmarks.scenes.compose import compose
 from benchmarks.scenes.layout import Layout
 from harness import plugins, records
 from harness.backbones import list_images, source_of
+from harness.evidence.plots import save
 from harness.experiment import change, rebuild, split_change
 from harness.gauges import match_error, places
-from harness.plots import save
 from harness.presets import PRESETS
 from harness.tables import TABLES
 from methods import geometry

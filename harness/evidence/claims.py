@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from harness import ROOT, plugins
-from harness.statistics import (
+from harness.evidence.statistics import (
     ALPHA,
     BOOTSTRAP_FROM,
     Cell,

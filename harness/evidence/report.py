@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from harness import claims, files, records, tables
-from harness.compare import flat
+from harness import files, records, tables
+from harness.evidence import claims
+from harness.evidence.compare import flat
+from harness.evidence.statistics import Comparison, Verdict, cell
 from harness.records import Record
-from harness.statistics import Comparison, Verdict, cell
 from harness.tables import GAUGES, Column, Row
 
 ALWAYS = ("A1", "A2", "gauges")  # where no table is named
@@ -248,7 +249,7 @@ def plot(rows: Sequence[Row], scores: Sequence[Column]) -> str:
     from matplotlib import rc_context
     from PIL import Image
 
-    from harness import plots
+    from harness.evidence import plots
 
     drawn, out = BytesIO(), BytesIO()
     with rc_context(plots.STYLE):

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from harness import files, tables
+from harness.evidence.statistics import interval
 from harness.records import Record
-from harness.statistics import interval
 from harness.tables import GAUGES, SCORES, Column, Row, named
 
 COLOURS = {  # of every row wherever it is drawn: Okabe and Ito's, told apart by the colour-blind, and two greys

@@ -1,0 +1,1 @@
+"""What the records say: rows, statistics, claims, plots, figures, reports; reads what the engine has made."""
