@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import resume
-from harness import ROOT, board, observers, plugins, ranks, records
-from harness.backbones import Pretraining
+from harness import ROOT, plugins, records
+from harness.engine import observers, ranks, tensorboard
+from harness.engine.backbones import Pretraining
 from harness.experiment import Experiment, base_words, build, extra_words, finished, follow, run, seed_words, words
 from harness.export import KINDS, export
 from harness.presets import PRESETS
@@ -23,8 +24,8 @@ from harness.records import visible
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from harness.engine.pretrain import Machine
     from harness.evidence.claims import Evidence
-    from harness.pretrain import Machine
     from harness.tables import Column, Row
 
 CACHE = ROOT / ".cache"  # of the embedded data
@@ -260,7 +261,7 @@ def run_verb(given: argparse.Namespace) -> None:
     resume.requeue_on_signals()
     experiment = build(given)
     if given.dry_run:
-        from harness.estimate import estimate
+        from harness.engine.estimate import estimate
 
         print(estimate(experiment.trials(given.trials), machine(given)))
         return
@@ -314,7 +315,7 @@ def plan_verb(given: argparse.Namespace) -> None:
     known = evidence(given)
     cost = claims.recorded_cost(known.rows)
     if cost is None:
-        from harness.estimate import hours
+        from harness.engine.estimate import hours
 
         there = machine(given)
         experiment = build(words().parse_args(["--strategy", "location", *extra_words(given)]))
@@ -413,7 +414,7 @@ def reproduce_verb(given: argparse.Namespace) -> None:
     afford(each, given)
     if given.jobs == each == 1:
         return reproduce(experiments, there, given.results, CACHE)
-    from harness.jobs import spread
+    from harness.engine.jobs import spread
 
     if spread(experiments, passed_on(given), given.jobs, gpus(given), each, given.results):
         raise SystemExit(1)
@@ -605,7 +606,7 @@ def machine(given: argparse.Namespace) -> Machine:
     """Where to compute; ValueError for a device that is not there."""
     import torch
 
-    from harness.pretrain import Machine
+    from harness.engine.pretrain import Machine
 
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if given.workers < 0:
@@ -643,7 +644,7 @@ def own(device: str) -> str:
 def watched(given: argparse.Namespace) -> Machine:
     """Where to compute, and who watches; ValueError or OSError where an observer is not ready."""
     if given.tensorboard:
-        board.require()
+        tensorboard.require()
     there = machine(given)
     return replace(there, observers=tuple(map(observers.guest, given.observer)), tensorboard=given.tensorboard)
 

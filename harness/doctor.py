@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import ROOT, provenance
+from harness import ROOT
+from harness.engine import provenance
 
 GIB = 2**30
 

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.scenes import Scenes
-from harness import board, files, observers, plugins, provenance, ranks, records
-from harness.backbones import CHECKPOINTS, Given, Origin, Pretraining, folder_of, forget_other
+from harness import files, plugins, records
+from harness.engine import observers, provenance, ranks, tensorboard
+from harness.engine.backbones import CHECKPOINTS, Given, Origin, Pretraining, folder_of, forget_other
 from harness.presets import PRESETS, Preset
 from harness.settings import assign, describe, restore
 from methods.recipe import Recipe
 
 if TYPE_CHECKING:
-    from harness.pretrain import Machine
+    from harness.engine.pretrain import Machine
 
 TRIALS = 1000  # at most
 
@@ -277,7 +278,7 @@ def make(experiment: Experiment, judged: Any, origin: Origin, machine: Machine, 
             scores = {name: float(score) for name, score in found.items()}
             facts["doubts"] = experiment.benchmark.doubts(scores, judged, origin.trained)
         if machine.tensorboard:
-            board.finish(folder, scores)
+            tensorboard.finish(folder, scores)
         return scores
 
     observers.observe(folder, experiment.settings, work, machine.observers)

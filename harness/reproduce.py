@@ -12,7 +12,7 @@ from harness.experiment import Experiment, build, finished, run, words
 from harness.tables import named
 
 if TYPE_CHECKING:
-    from harness.pretrain import Machine
+    from harness.engine.pretrain import Machine
 
 
 def plan(names: Sequence[str], extra: Sequence[str], seed: int, trials: int) -> dict[str, list[Experiment]]:

@@ -14,9 +14,19 @@ from torch import Tensor
 
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
-from harness import provenance
+from harness.engine import provenance
+from harness.engine.pretrain import (
+    Machine,
+    Training,
+    build_optimizer,
+    compile_encoder,
+    descent,
+    following,
+    load,
+    look,
+    update,
+)
 from harness.plugins import strategy
-from harness.pretrain import Machine, Training, build_optimizer, compile_encoder, descent, following, load, look, update
 from methods.pixsim import PixSim
 from methods.recipe import Recipe
 from methods.views import Order

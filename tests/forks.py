@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from torch.multiprocessing.spawn import start_processes
 
-from harness import ranks
+from harness.engine import ranks
 
 LIBRARIES = ["torchvision", "detectron2.engine", "detectron2.evaluation", "hypothesis", "pytest"]
 

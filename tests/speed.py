@@ -38,10 +38,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
-from harness import ROOT, files, plugins, provenance, records
-from harness.gauges import gauges
+from harness import ROOT, files, plugins, records
+from harness.engine import provenance
+from harness.engine.gauges import gauges
+from harness.engine.pretrain import Machine, Training, build_optimizer, compile_encoder, update
 from harness.presets import PRESETS
-from harness.pretrain import Machine, Training, build_optimizer, compile_encoder, update
 from harness.speed import step_ratio, timed
 from methods import geometry
 from methods.augment import colour

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness import ROOT, backbones, plugins, pretrain, records
+from harness import ROOT, plugins, records
 from harness.cli import main
+from harness.engine import backbones, pretrain
 from harness.experiment import build, words
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import ROOT, backbones
+from harness import ROOT
 from harness.cli import main
+from harness.engine import backbones
 from tests.pictures import photos
 
 SMALL = [

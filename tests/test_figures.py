@@ -17,10 +17,10 @@ from PIL import Image
 
 from harness import ROOT, plugins, records
 from harness.cli import main
+from harness.engine.pretrain import save
 from harness.evidence import figures
 from harness.evidence.figures import GAP, Weights, links
 from harness.experiment import build, rebuild, words
-from harness.pretrain import save
 from methods import geometry
 from methods.boxes import overlaps
 from methods.chance import Stream

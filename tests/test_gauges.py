@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.gauges import effective_rank, gauges
+from harness.engine.gauges import effective_rank, gauges
 from methods.correspondence import Correspondence, FeatureMap
 from methods.pixsim import Loss
 from tests.official import wave

@@ -29,10 +29,10 @@ from benchmarks import voc
 from benchmarks.convert import ConvertError, convert_file, names, read_backbone
 from benchmarks.resume import Checkpoint, DamagedCheckpoint
 from harness import experiment, plugins, records, tables
-from harness.backbones import Pretraining
 from harness.cli import main, one_line
+from harness.engine.backbones import Pretraining
+from harness.engine.pretrain import Training
 from harness.evidence import figures
-from harness.pretrain import Training
 from harness.settings import describe, restore
 from methods import views
 from methods.recipe import Recipe

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from harness import ROOT, cli, ranks
+from harness import ROOT, cli
 from harness.cli import main
-from harness.jobs import chains, lane
+from harness.engine import ranks
+from harness.engine.jobs import chains, lane
 from harness.reproduce import plan
 from tests.pictures import Objects, photos, voc_folder
 
@@ -111,7 +112,7 @@ WAITS = """
 import os, sys, time
 from pathlib import Path
 from benchmarks import resume
-from harness import ranks
+from harness.engine import ranks
 ranks.leash()
 resume.requeue_on_signals()
 said = Path("rank " + os.environ["RANK"])
@@ -128,7 +129,8 @@ sys.exit(75 if stopped() is resume.Requeued else 130)
 """
 FAILS = """
 import os, signal, sys, time
-from harness import cli, ranks
+from harness import cli
+from harness.engine import ranks
 def verb(given):
     if os.environ["RANK"] == "1":
         if given.strategy == "killed":
@@ -145,7 +147,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 LAUNCH = """
 import sys
-from harness import ranks
+from harness.engine import ranks
 ranks.command = lambda words: [sys.executable, "-c", *words]
 sys.exit(ranks.launch(sys.argv[1:], 2))
 """

@@ -16,8 +16,9 @@ import pytest
 from mongomock.gridfs import enable_gridfs_integration
 from sacred.observers import TinyDbReader
 
-from harness import ROOT, cli, observers, records
+from harness import ROOT, cli, records
 from harness.cli import main
+from harness.engine import observers
 from tests.test_cli import SMALL, refused
 
 SETTINGS = {"strategy": "location", "seed": 0, "recipe": {"lr": 0.1, "sizes": [1, 2]}}

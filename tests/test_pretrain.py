@@ -14,9 +14,9 @@ import torchvision
 
 from benchmarks.resume import DamagedCheckpoint
 from harness import cli
-from harness import pretrain as module
-from harness.estimate import noise
-from harness.pretrain import Machine, PretrainError, Training, build_optimizer, pretrain, rate, set_rate, update
+from harness.engine import pretrain as module
+from harness.engine.estimate import noise
+from harness.engine.pretrain import Machine, PretrainError, Training, build_optimizer, pretrain, rate, set_rate, update
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location

@@ -22,9 +22,10 @@ from torch.multiprocessing.spawn import ProcessExitedException
 
 from benchmarks import resume
 from benchmarks.resume import Checkpoint
-from harness import plugins, pretrain, ranks
-from harness.gauges import gauges
-from harness.pretrain import Machine, Training, build_optimizer
+from harness import plugins
+from harness.engine import pretrain, ranks
+from harness.engine.gauges import gauges
+from harness.engine.pretrain import Machine, Training, build_optimizer
 from methods import pixsim
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe

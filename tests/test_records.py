@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import observers, records
+from harness import records
+from harness.engine import observers
 
 SETTINGS = {"strategy": "location", "seed": 0, "recipe": {"lr": 0.1}}
 

@@ -27,9 +27,10 @@ from benchmarks import detection, resume
 from benchmarks.detection import DetectionError, Detector
 from benchmarks.resume import Checkpoint, Requeued
 from benchmarks.voc import Voc, read
-from harness import ROOT, files, observers, plugins, pretrain, ranks, records
+from harness import ROOT, files, plugins, records
 from harness.cli import main
-from harness.pretrain import Machine, NotFinite, Training
+from harness.engine import observers, pretrain, ranks
+from harness.engine.pretrain import Machine, NotFinite, Training
 from methods import pixsim
 from methods.recipe import Heads, Recipe
 from tests.forks import on_ranks, place

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from harness import plugins
-from harness.backbones import Pretraining
+from harness.engine.backbones import Pretraining
+from harness.engine.pretrain import Training, build_optimizer, update
 from harness.experiment import build, words
-from harness.pretrain import Training, build_optimizer, update
 from methods import geometry
 from methods.correspondence import FeatureMap, Strategy
 from methods.pixsim import PixSim

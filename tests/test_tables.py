@@ -14,9 +14,9 @@ import pytest
 
 from harness import files, records, tables
 from harness import reproduce as module
+from harness.engine.pretrain import Machine
 from harness.evidence.compare import compare
 from harness.experiment import Experiment, build, words
-from harness.pretrain import Machine
 from harness.reproduce import plan, reproduce
 
 

@@ -27,7 +27,8 @@ from torch import nn
 
 import benchmarks.stream  # noqa: F401
 from benchmarks import detection, resume
-from harness import cli, observers, plugins, pretrain, records
+from harness import cli, plugins, records
+from harness.engine import observers, pretrain
 from methods import pixsim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location

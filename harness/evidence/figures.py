@@ -29,10 +29,10 @@ from torch.nn import functional as F
 from benchmarks.scenes.compose import compose
 from benchmarks.scenes.layout import Layout
 from harness import plugins, records
-from harness.backbones import list_images, source_of
+from harness.engine.backbones import list_images, source_of
+from harness.engine.gauges import match_error, places
 from harness.evidence.plots import save
 from harness.experiment import change, rebuild, split_change
-from harness.gauges import match_error, places
 from harness.presets import PRESETS
 from harness.tables import TABLES
 from methods import geometry

@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.convert import read_backbone
 from benchmarks.scenes import Scenes
-from harness import ROOT, files, provenance, ranks, records
+from harness import ROOT, files, records
+from harness.engine import provenance, ranks
 from harness.settings import describe
 from methods.recipe import Recipe
 
 if TYPE_CHECKING:
-    from harness.pretrain import Machine
+    from harness.engine.pretrain import Machine
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 PARTS = ("backbone.pth", "heads.pth", "curve.jsonl")  # of a finished pre-training; the backbone is written last
 CHECKPOINTS = "*checkpoint*.pth"  # of the pre-training and of the benchmark: no part of a finished run's record
-CODE = ("methods/**/*.py", "harness/pretrain.py", "harness/gauges.py", "harness/ranks.py")  # what the parts depend on
+CODE = (
+    "methods/**/*.py",
+    *(f"harness/engine/{name}.py" for name in ("pretrain", "gauges", "ranks")),
+)  # they depend on it
 
 
 class Origin(NamedTuple):
@@ -66,7 +70,7 @@ class Pretraining:
         key = digest({**self.settings, "seed": seed, **data, "code": code(self.strategy)})
 
         def train(run: Path) -> None:
-            from harness.pretrain import pretrain  # torch is first needed here
+            from harness.engine.pretrain import pretrain  # torch is first needed here
 
             pretrain(self.strategy, self.recipe, images, run, seed, machine)
 
@@ -107,7 +111,7 @@ class Given:
         found = read_backbone(self.file, self.depth)
 
         def write(run: Path) -> dict[str, Any]:
-            from harness.pretrain import save
+            from harness.engine.pretrain import save
 
             save(found.state, run / "backbone.pth")
             return {"file": self.file.name, "prefix": found.prefix, "left_out": list(found.left_out)}

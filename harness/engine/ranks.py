@@ -22,7 +22,7 @@ from harness import ROOT
 if TYPE_CHECKING:
     from torch import nn
 
-    from harness.pretrain import Training
+    from harness.engine.pretrain import Training
     from methods.pixsim import Loss
 
 MEET = "HARNESS_MEET"  # where the ranks of `launch` meet; torchrun's meet where its own variables say

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from benchmarks.detection import Detector
-from harness.backbones import Given, Pretraining, folder_of, list_images
+from harness.engine.backbones import Given, Pretraining, folder_of, list_images
+from harness.engine.pretrain import Machine, Training, build_optimizer, update
 from harness.experiment import Experiment
-from harness.pretrain import Machine, Training, build_optimizer, update
 from methods.encoder import encoder
 from methods.pixsim import PixSim
 from methods.recipe import Recipe

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from benchmarks.resume import interrupt
-from harness import ranks
+from harness.engine import ranks
 from harness.experiment import Experiment, finished
 
 TAIL = 4000  # bytes of a log in which its last line is looked for

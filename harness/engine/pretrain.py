@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from benchmarks import resume
 from benchmarks.resume import Checkpoint, begin, leave_signals, stop_signals, trim
-from harness import board, files, ranks
-from harness.gauges import gauges
-from harness.observers import Guest
+from harness import files
+from harness.engine import ranks, tensorboard
+from harness.engine.gauges import gauges
+from harness.engine.observers import Guest
 from methods.augment import colour
 from methods.cache import Cache
 from methods.correspondence import Strategy
@@ -150,7 +151,7 @@ def train(
         total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img",
         disable=None if here.leads else True,
     )  # fmt: skip
-    drawn, told = board.live(folder, machine.tensorboard), told_of(images, recipe, seed, training)
+    drawn, told = tensorboard.live(folder, machine.tensorboard), told_of(images, recipe, seed, training)
     with (
         bar, drawn as draw, stop_signals() as stopped, told,
         open(folder / "curve.jsonl", "a", encoding="utf-8") as curve,

@@ -11,10 +11,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.detection import METRICS
-from harness import board, records
-from harness import pretrain as module
+from harness import records
 from harness.cli import main
-from harness.pretrain import Machine, pretrain
+from harness.engine import pretrain as module
+from harness.engine import tensorboard
+from harness.engine.pretrain import Machine, pretrain
 from methods.strategies.location import Location
 from tests.pictures import photos
 from tests.test_cli import SMALL, refused
@@ -57,30 +58,30 @@ def test_a_stopped_run_is_shown_as_its_curve_is(
     monkeypatch.setattr(module, "descend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", files, first_drawn)
-    assert (tmp_path / "cut" / board.PRETRAIN).exists() == first_drawn
-    with board.live(tmp_path / "cut", first_drawn) as draw:
+    assert (tmp_path / "cut" / tensorboard.PRETRAIN).exists() == first_drawn
+    with tensorboard.live(tmp_path / "cut", first_drawn) as draw:
         draw({"step": 3, "epoch": 1, "lr": 9.0, "loss": 9.0})  # as a kill leaves it: drawn, and not in the checkpoint
     train(tmp_path / "cut", files, drawn=True)
     found = records.read_curve(tmp_path / "cut")
-    assert shown(tmp_path / "cut" / board.PRETRAIN) == expected(found, "step")
+    assert shown(tmp_path / "cut" / tensorboard.PRETRAIN) == expected(found, "step")
     assert len(found) == 4
     for name in ("curve.jsonl", "backbone.pth"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
 
 
 def test_a_point_is_shown_while_the_run_goes_on(tmp_path: Path) -> None:
-    with board.live(tmp_path, wanted=True) as draw:
+    with tensorboard.live(tmp_path, wanted=True) as draw:
         draw({"step": 5, "loss": 0.5, "error": None})
-        assert shown(tmp_path / board.PRETRAIN) == {"loss": {5: 0.5}}
+        assert shown(tmp_path / tensorboard.PRETRAIN) == {"loss": {5: 0.5}}
 
 
 def test_a_whole_run_is_drawn_from_the_command_line(tmp_path: Path) -> None:
     line = ["run", "--strategy", "location", *SMALL, "--results", str(tmp_path)]
     assert main([*line, "--tensorboard"]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
-    assert shown(folder / board.PRETRAIN) == expected(records.read_curve(folder), "step")
+    assert shown(folder / tensorboard.PRETRAIN) == expected(records.read_curve(folder), "step")
     tuning, scores = records.read_lines(folder / METRICS), json.loads((folder / "scores.json").read_text())
-    assert shown(folder / board.BENCHMARK) == {
+    assert shown(folder / tensorboard.BENCHMARK) == {
         **expected(tuning, "iteration"),
         **{f"score/{name}": {tuning[-1]["iteration"]: pytest.approx(score)} for name, score in scores.items()},
     }
@@ -91,16 +92,16 @@ def test_a_whole_run_is_drawn_from_the_command_line(tmp_path: Path) -> None:
 def test_what_others_trained_is_drawn_at_the_end_and_once(tmp_path: Path) -> None:
     (tmp_path / "curve.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
     for _ in range(2):
-        board.finish(tmp_path, {"accuracy": 75.0})
-    assert shown(tmp_path / board.PRETRAIN) == {"loss": {1: 2.0, 2: 1.0}}
-    assert shown(tmp_path / board.BENCHMARK) == {"score/accuracy": {0: 75.0}}
+        tensorboard.finish(tmp_path, {"accuracy": 75.0})
+    assert shown(tmp_path / tensorboard.PRETRAIN) == {"loss": {1: 2.0, 2: 1.0}}
+    assert shown(tmp_path / tensorboard.BENCHMARK) == {"score/accuracy": {0: 75.0}}
 
 
 def test_a_missing_tensorboard_is_told_of_before_anything_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(board, "find_spec", lambda name: None if name == "tensorboard" else find(name))
+    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None if name == "tensorboard" else find(name))
     line = ["run", "--strategy", "location", *SMALL, "--results", str(tmp_path / "results"), "--tensorboard"]
     assert "--tensorboard: Python finds no 'tensorboard': pip install tensorboard" in refused(capsys, *line)
     assert not (tmp_path / "results").exists()
