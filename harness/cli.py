@@ -17,9 +17,9 @@ from harness import ROOT, plugins, records
 from harness.engine import observers, ranks, tensorboard
 from harness.engine.backbones import Pretraining
 from harness.experiment import Experiment, base_words, build, extra_words, finished, follow, run, seed_words, words
-from harness.export import KINDS, export
 from harness.presets import PRESETS
 from harness.records import visible
+from harness.verbs.export import KINDS, export
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -397,7 +397,7 @@ def report_verb(given: argparse.Namespace) -> None:
 
 def reproduce_verb(given: argparse.Namespace) -> None:
     """Run every experiment of the tables that has not been run; SIGTERM and SIGUSR1 stop it as cleanly as Ctrl-C."""
-    from harness.reproduce import plan, reproduce
+    from harness.verbs.reproduce import plan, reproduce
 
     resume.requeue_on_signals()
     experiments = plan(given.names, extra_words(given), given.seed, given.trials)
@@ -450,7 +450,7 @@ def gpus(given: argparse.Namespace) -> list[str]:
 
 def submit_verb(given: argparse.Namespace) -> None:
     """Submit what has not been run, or say how what was submitted stands, or cancel it."""
-    from harness import submit
+    from harness.verbs import submit
 
     if given.status:
         print("\n".join(submit.status(given.results)))
@@ -471,7 +471,7 @@ def submit_verb(given: argparse.Namespace) -> None:
 
 def asked_for(given: argparse.Namespace) -> dict[str, list[Experiment]]:
     """Words of `harness run` → its trials: of the named tables' rows, or of the one run that the words describe."""
-    from harness.reproduce import plan
+    from harness.verbs.reproduce import plan
 
     one = pairs({"--strategy": given.strategy, "--backbone": given.backbone})
     if given.names and one:
@@ -588,14 +588,14 @@ def draw_matches(given: argparse.Namespace) -> Figure:
 
 def doctor_verb(given: argparse.Namespace) -> None:
     """Print what works here."""
-    from harness.doctor import examine
+    from harness.verbs.doctor import examine
 
     print(examine())
 
 
 def speed_verb(given: argparse.Namespace) -> None:
     """Print the step ratio."""
-    from harness.speed import step_ratio
+    from harness.verbs.speed import step_ratio
 
     trained = build(words().parse_args(["--strategy", "location", *extra_words(given)])).backbone
     assert isinstance(trained, Pretraining)

@@ -43,7 +43,7 @@ from harness.engine import provenance
 from harness.engine.gauges import gauges
 from harness.engine.pretrain import Machine, Training, build_optimizer, compile_encoder, update
 from harness.presets import PRESETS
-from harness.speed import step_ratio, timed
+from harness.verbs.speed import step_ratio, timed
 from methods import geometry
 from methods.augment import colour
 from methods.boxes import Scrl, Windows

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.convert import names
 from benchmarks.detection import Detector, config
 from harness.cli import main
-from harness.export import KINDS
+from harness.verbs.export import KINDS
 from methods.encoder import encoder
 
 RUN = "candidate_regions-s3-90414341"  # as long as our names are

@@ -20,7 +20,7 @@ from harness import ROOT, cli
 from harness.cli import main
 from harness.engine import ranks
 from harness.engine.jobs import chains, lane
-from harness.reproduce import plan
+from harness.verbs.reproduce import plan
 from tests.pictures import Objects, photos, voc_folder
 
 LINEAR = '''

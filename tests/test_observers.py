@@ -110,7 +110,7 @@ def test_reproduce_shows_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         observers.observe(folder, experiment.settings, lambda: {"AP": 1.0}, machine.observers)
         return records.read(folder)
 
-    monkeypatch.setattr("harness.reproduce.run", pretend)
+    monkeypatch.setattr("harness.verbs.reproduce.run", pretend)
     words = ["--observer", f"file:{tmp_path / 'f'}", "--device", "cpu", "--results", str(tmp_path)]
     assert main(["reproduce", "A2", *words]) == 0
     assert len(seen_by_file(tmp_path / "f")) == len(list((tmp_path / "runs").iterdir())) > 1
@@ -199,7 +199,7 @@ def test_a_package_that_is_missing_is_named(
 
 
 def test_no_observer_needs_its_package() -> None:
-    code = "import sys\nfrom harness import cli, observers\nobservers.import_sacred()\n"
+    code = "import sys\nfrom harness import cli\nfrom harness.engine import observers\nobservers.import_sacred()\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}print({{'pymongo', 'tinydb', 'hashfs', 'tensorboard'}} & set(sys.modules))"],
         capture_output=True, text=True, check=True, cwd=ROOT,

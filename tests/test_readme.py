@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import ROOT, speed, tables
+from harness import ROOT, tables
 from harness.cli import main
+from harness.verbs import speed
 from methods.encoder import encoder
 from tests.pictures import photos
 

@@ -291,7 +291,7 @@ def test_a_signal_before_a_loaders_first_line_is_left_to_the_main_process(tmp_pa
 def trained_with(fault: str, folder: Path, images: list[Path]) -> subprocess.CompletedProcess[str]:
     """A process, in a group of its own, that trains with two loader processes and a fault at a call."""
     code = (
-        "import os, signal\nfrom pathlib import Path\nfrom harness import pretrain\n"
+        "import os, signal\nfrom pathlib import Path\nfrom harness.engine import pretrain\n"
         "from tests.test_resume import at_call, train\n"
         f"images = sorted(Path({str(images[0].parent)!r}).iterdir())\n"
         "os.setpgid(0, 0)\n"

@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import ROOT, cli, submit
+from harness import ROOT, cli
 from harness.cli import main
-from harness.submit import Job, requeue_preempted
+from harness.verbs import submit
+from harness.verbs.submit import Job, requeue_preempted
 from tests.pictures import photos
 
 SETTINGS = [
@@ -230,7 +231,7 @@ def test_a_stopped_job_is_requeued_only_if_slurm_lets_it_run(
 
 JOB = """
 import signal, sys
-from harness.submit import Job
+from harness.verbs.submit import Job
 job = Job(sys.argv[1:])
 signal.signal(signal.SIGTERM, lambda *_: None)  # as submitit does
 signal.signal(signal.SIGUSR2, lambda *_: sys.exit(job.checkpoint().function.words != job.words))

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from harness import files, records, tables
-from harness import reproduce as module
 from harness.engine.pretrain import Machine
 from harness.evidence.compare import compare
 from harness.experiment import Experiment, build, words
-from harness.reproduce import plan, reproduce
+from harness.verbs import reproduce as module
+from harness.verbs.reproduce import plan, reproduce
 
 
 def settings(line: str) -> dict[str, Any]:
