@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarks import Expected
-from benchmarks.coco import MaskDetector
-from benchmarks.published import README, TOLERANCE
+from benchmarks.data.coco import MaskDetector
+from benchmarks.detection.published import README, TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from benchmarks import Expected
-from benchmarks.coco import CocoError, MaskDetector
-from benchmarks.published import README, TOLERANCE
+from benchmarks.data.coco import CocoError, MaskDetector
+from benchmarks.detection.published import README, TOLERANCE
 
 
 @dataclass(frozen=True)

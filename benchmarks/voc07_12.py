@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks import Expected
-from benchmarks.published import README, TOLERANCE, Published
-from benchmarks.voc import Voc, VocError, check, read_split
+from benchmarks.data.voc import Voc, VocError, check, read_split
+from benchmarks.detection.published import README, TOLERANCE, Published
 
 CLASSES = 20
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks import Benchmark
-from benchmarks.detection import Detector
-from benchmarks.voc import Voc, VocError, read
+from benchmarks.data.voc import Voc, VocError, read
+from benchmarks.detection.detector import Detector
 
 
 # inherits the detector's fields, so that its settings are set and recorded flat: `--set benchmark.lr=0.01`

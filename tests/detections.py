@@ -19,7 +19,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from benchmarks.detection import forget
+from benchmarks.detection.detector import forget
 
 Annotation = dict[str, Any]
 

@@ -35,7 +35,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.evaluation import CocoEvaluator, VocEvaluator
+from benchmarks.detection.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
 from harness import ROOT, files, plugins, records

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.coco import CocoError, listing, read
 from benchmarks.coco_fpn import CocoFpn
+from benchmarks.data.coco import CocoError, listing, read
 from tests.pictures import COCO_IDS, coco_folder, spoilt
 
 Listing = dict[str, Any]

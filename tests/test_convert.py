@@ -15,9 +15,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.convert import BLOCKS, ConvertError, convert, convert_file, load_into, names, read_backbone, rename
-from benchmarks.detection import MEAN, STD, Detector, config
+from benchmarks.detection.detector import MEAN, STD, Detector, config
 from benchmarks.voc07_12 import Voc0712
+from benchmarks.weights import BLOCKS, ConvertError, convert, convert_file, load_into, names, read_backbone, rename
 
 # printed by DenseCL's script on a random ResNet-50 (METHODS 13, P11): 318 names, among them
 OFFICIAL = {

@@ -15,11 +15,19 @@ import torch
 import torchvision
 from PIL import Image
 
-from benchmarks.convert import ConvertError
-from benchmarks.detection import DetectionError, Detector, config, dataset, evaluation_loader, log_to, registered
-from benchmarks.voc import Voc, VocError, read
+from benchmarks.data.voc import Voc, VocError, read
+from benchmarks.detection.detector import (
+    DetectionError,
+    Detector,
+    config,
+    dataset,
+    evaluation_loader,
+    log_to,
+    registered,
+)
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.voc_folder import VocFolder
+from benchmarks.weights import ConvertError
 from tests.pictures import Objects, voc_folder
 
 SLIM: dict[str, Any] = {

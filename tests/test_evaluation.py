@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from benchmarks.evaluation import CocoEvaluator, VocEvaluator, run_lengths
+from benchmarks.detection.evaluation import CocoEvaluator, VocEvaluator, run_lengths
 from tests import detections
 from tests.detections import Amount, Case
 

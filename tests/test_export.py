@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.convert import names
-from benchmarks.detection import Detector, config
+from benchmarks.detection.detector import Detector, config
+from benchmarks.weights import names
 from harness.cli import main
 from harness.verbs.export import KINDS
 from methods.encoder import encoder

@@ -25,9 +25,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks import voc
-from benchmarks.convert import ConvertError, convert_file, names, read_backbone
+from benchmarks.data import voc
 from benchmarks.resume import Checkpoint, DamagedCheckpoint
+from benchmarks.weights import ConvertError, convert_file, names, read_backbone
 from harness import experiment, plugins, records, tables
 from harness.cli import main, one_line
 from harness.engine.backbones import Pretraining

@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks.coco_c4 import CocoC4
 from benchmarks.coco_fpn import CocoFpn
-from benchmarks.detection import Detector, config, train_in_bf16
-from benchmarks.published import Published
+from benchmarks.data.voc import Voc
+from benchmarks.detection.detector import Detector, config, train_in_bf16
+from benchmarks.detection.published import Published
 from benchmarks.scenes import DEMO
-from benchmarks.voc import Voc
 from benchmarks.voc07_12 import Voc0712
 from harness import ROOT
 from harness.cli import main

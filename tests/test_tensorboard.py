@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.detection import METRICS
+from benchmarks.detection.detector import METRICS
 from harness import records
 from harness.cli import main
 from harness.engine import pretrain as module

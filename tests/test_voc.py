@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.voc import VocError, read
+from benchmarks.data.voc import VocError, read
 from tests.pictures import Objects, spoilt, voc_folder, voc_xml
 
 TRAIN: dict[str, Objects] = {"a": [("dog", 1, 1, 20, 30)], "b": [("cat", 5, 6, 40, 30)], "empty": []}

@@ -25,8 +25,9 @@ import torch
 from detectron2.engine import SimpleTrainer
 from torch import nn
 
-import benchmarks.stream  # noqa: F401
-from benchmarks import detection, resume
+import benchmarks.detection.loader  # noqa: F401
+from benchmarks import resume
+from benchmarks.detection import detector
 from harness import cli, plugins, records
 from harness.engine import observers, pretrain
 from methods import pixsim
@@ -206,7 +207,7 @@ def unreadable(results: Path) -> list[str]:
     for record in found:
         try:
             assert record.curve is not None
-            records.read_lines(record.folder / detection.METRICS)
+            records.read_lines(record.folder / detector.METRICS)
             for file in record.folder.glob("*checkpoint*.pth"):
                 resume.load(file)
         except Exception as error:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks import Benchmark, Expected, outliers
-from benchmarks.detection import Detector
+from benchmarks.data.voc import Voc, read
+from benchmarks.detection.detector import Detector
 from benchmarks.scenes.layout import Layout, fingerprint
-from benchmarks.voc import Voc, read
 
 # the 99 % prediction interval of one run more than the three of random: 9.92 * 0.304 * sqrt(1 + 1 / 3)
 TOLERANCE = 3.5

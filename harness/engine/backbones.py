@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.convert import read_backbone
 from benchmarks.scenes import Scenes
+from benchmarks.weights import read_backbone
 from harness import ROOT, files, records
 from harness.engine import provenance, ranks
 from harness.settings import describe

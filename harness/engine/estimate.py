@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from benchmarks.detection import Detector
+from benchmarks.detection.detector import Detector
 from harness.engine.backbones import Given, Pretraining, folder_of, list_images
 from harness.engine.pretrain import Machine, Training, build_optimizer, update
 from harness.experiment import Experiment

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.detection import METRICS
+from benchmarks.detection.detector import METRICS
 from harness.records import read_curve, read_lines
 
 if TYPE_CHECKING:

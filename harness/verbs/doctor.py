@@ -90,7 +90,7 @@ def detectron2() -> str:
 def evaluation() -> str:
     """The version of what computes COCO's AP, once its evaluator imports."""
     found = package("faster-coco-eval")
-    from benchmarks.evaluation import CocoEvaluator
+    from benchmarks.detection.evaluation import CocoEvaluator
 
     return f"faster-coco-eval {found} ({CocoEvaluator.__name__})"
 

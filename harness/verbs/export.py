@@ -7,8 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.convert import convert, read_backbone
-from benchmarks.detection import MEAN, STD
+from benchmarks.detection.detector import MEAN, STD
+from benchmarks.weights import convert, read_backbone
 from harness import files, records
 
 if TYPE_CHECKING:

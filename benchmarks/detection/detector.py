@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from benchmarks import resume
-from benchmarks.convert import BLOCKS, convert_file, load_into
+from benchmarks.data.voc import Record, Voc
 from benchmarks.resume import Checkpoint, stop_signals, trim, write
-from benchmarks.voc import Record, Voc
+from benchmarks.weights import BLOCKS, convert_file, load_into
 
 if TYPE_CHECKING:
     from torch import nn
@@ -126,7 +126,7 @@ class Detector:
 
     def evaluator(self, test: str) -> Any:
         """The evaluator, in detectron2's form, of the registered test split."""
-        from benchmarks.evaluation import VocEvaluator
+        from benchmarks.detection.evaluation import VocEvaluator
 
         return VocEvaluator(test, self.year)
 
@@ -294,7 +294,7 @@ def _fine_tune(cfg: Any, folder: Path, key: str, evaluator: Callable[[str], Any]
 
 def identity(cfg: Any, backbone: Path, data: Any) -> str:
     """Of all that decides a fine-tuning: settings, backbone, data and code; only an equal one's checkpoint is its."""
-    sources = [file.read_bytes() for file in (backbone, *sorted(Path(__file__).parent.glob("*.py")))]
+    sources = [file.read_bytes() for file in (backbone, *sorted(Path(__file__).parents[1].rglob("*.py")))]
     parts = [cfg.dump().encode(), data.fingerprint.encode(), *sources]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
@@ -335,7 +335,7 @@ def _train(cfg: Any, model: nn.Module, folder: Path, key: str) -> None:
     from detectron2.solver import build_optimizer
     from tqdm import tqdm
 
-    from benchmarks.stream import Watched, batch_names, train_loader
+    from benchmarks.detection.loader import Watched, batch_names, train_loader
 
     last, optimizer = cfg.SOLVER.MAX_ITER, build_optimizer(cfg, model)
     optimizer.register_step_pre_hook(lambda *_: check_gradients(model))
@@ -437,7 +437,7 @@ def _hooks(
     from detectron2.solver import build_lr_scheduler
     from detectron2.utils import comm
 
-    from benchmarks.stream import seed_step, train_loader
+    from benchmarks.detection.loader import seed_step, train_loader
 
     trainer, last, leads = tuning.trainer, cfg.SOLVER.MAX_ITER, comm.is_main_process()
 

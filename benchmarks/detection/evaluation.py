@@ -18,7 +18,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core.mask import frPyObjects
 from numpy.typing import NDArray
 
-from benchmarks.detection import SCORES
+from benchmarks.detection.detector import SCORES
 
 Array = NDArray[Any]
 Scores = dict[str, dict[str, float]]

@@ -12,8 +12,8 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, ClassVar, NamedTuple
 
-from benchmarks.detection import SCORES, forget
-from benchmarks.published import Published
+from benchmarks.detection.detector import SCORES, forget
+from benchmarks.detection.published import Published
 
 TRAIN, TEST = "train2017", "val2017"
 CATEGORIES = 80
@@ -128,7 +128,7 @@ class MaskDetector(Published):
 
     def evaluator(self, test: str) -> Any:
         """COCO's evaluation of the registered test split."""
-        from benchmarks.evaluation import CocoEvaluator
+        from benchmarks.detection.evaluation import CocoEvaluator
 
         return CocoEvaluator(test, tuple(TASKS))
 

@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Any, ClassVar
 
 from benchmarks import Benchmark, outliers
-from benchmarks.detection import DetectionError, Detector, choose, config
+from benchmarks.detection.detector import DetectionError, Detector, choose, config
 
 GPUS = 8  # of each protocol
 CHOICES: dict[str, tuple[Any, ...]] = {"gpus": (1, 2, 4, 8), "precision": ("fp32", "bf16")}

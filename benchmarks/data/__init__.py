@@ -1,0 +1,1 @@
+"""Readers of data sets that several benchmarks share: Pascal VOC and COCO."""
