@@ -8,6 +8,8 @@ from pathlib import Path
 # it must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+__version__ = "0.2.0.dev0"  # the one place: setup.cfg and `harness --version` read it here
+
 ROOT = Path(__file__).resolve().parent.parent
 
 for sibling in ("methods", "benchmarks"):  # generic names: a stranger's package must not take their place

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import resume
-from harness import ROOT, plugins, records
+from harness import ROOT, __version__, plugins, records
 from harness.engine import observers, ranks, tensorboard
 from harness.engine.backbones import Pretraining
 from harness.experiment import Experiment, base_words, build, extra_words, finished, follow, run, seed_words, words
@@ -75,6 +75,7 @@ def say(text: str) -> None:
 def parser() -> argparse.ArgumentParser:
     """All verbs."""
     top = argparse.ArgumentParser(prog="harness", description="Compare dense self-supervised pre-training strategies.")
+    top.add_argument("--version", action="version", version=f"harness {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True)
 
     def verb(

@@ -56,6 +56,7 @@ def test_detectron2_lives_in_benchmarks_and_is_examined_by_doctor() -> None:
     "words",
     [
         ["--help"],
+        ["--version"],
         ["report", "--help"],
         ["list"],
         ["table", "A1"],

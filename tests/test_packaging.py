@@ -1,6 +1,7 @@
 """What users install: the repacked detectron2, the pinned versions and the stamp of `make setup`."""
 
 import base64
+import csv
 import hashlib
 import importlib.util
 import os
@@ -17,6 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
+
+import harness
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = {
@@ -170,13 +173,50 @@ def test_no_package_index_is_written_down(name: str) -> None:
     assert not re.search(r"://|index-url|trusted-host", (ROOT / name).read_text())
 
 
-def test_package_data_exist() -> None:
+def metadata() -> ConfigParser:
+    """Return what setup.cfg says of the package."""
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
-    data = settings["options.package_data"]
+    return settings
+
+
+def test_package_data_exist() -> None:
+    data = metadata()["options.package_data"]
     named = [ROOT / package.replace(".", "/") / name for package in data for name in data[package].split()]
-    assert len(named) == 4
+    assert len(named) == 7
     assert [file for file in named if not file.is_file()] == []
+
+
+def test_every_package_says_that_it_has_types() -> None:
+    data = metadata()["options.package_data"]
+    assert all("py.typed" in data[package].split() for package in ("harness", "methods", "benchmarks"))
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert metadata()["metadata"]["version"] == "attr: harness.__version__"
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {harness.__version__}" in cited
+    assert f"license: {metadata()['metadata']['license_expression']}" in cited
+
+
+def test_the_least_python_is_one_for_installation_checks_and_setup() -> None:
+    least = Version(metadata()["options"]["python_requires"].removeprefix(">="))
+    assert f'target-version = "py{least.major}{least.minor}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f"sys.version_info < ({least.major}, {least.minor})" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_the_licence_files_are_there_and_the_pictures_keep_theirs() -> None:
+    named = metadata()["metadata"]["license_files"].split()
+    assert all((ROOT / name).is_file() for name in named)
+    with open(ROOT / "benchmarks/scenes/split.csv", encoding="utf-8", newline="") as lines:
+        licences = {line["licence"] for line in csv.DictReader(lines)}
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8").lower()
+    assert [licence for licence in licences if licence.lower() not in notice] == []
+
+
+def test_the_changelog_begins_with_what_is_not_released_or_with_this_version() -> None:
+    first, *_ = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert first == ("Unreleased" if Version(harness.__version__).is_devrelease else harness.__version__)
 
 
 PYTHON = """#!/bin/sh
