@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import resume
+from benchmarks.resuming import signals
 from harness import ROOT, __version__, plugins, records
 from harness.engine import observers, ranks, tensorboard
 from harness.engine.backbones import Pretraining
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         if ranks.world().leads:
             print("\nharness: stopped; the same command goes on from here", file=sys.stderr)
-        return os.EX_TEMPFAIL if isinstance(stop, resume.Requeued) else 130
+        return os.EX_TEMPFAIL if isinstance(stop, signals.Requeued) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
@@ -259,7 +259,7 @@ def results_words() -> argparse.ArgumentParser:
 
 def run_verb(given: argparse.Namespace) -> None:
     """Run the experiment, unless it has been run; SIGTERM and SIGUSR1 stop it as cleanly as Ctrl-C."""
-    resume.requeue_on_signals()
+    signals.requeue_on_signals()
     experiment = build(given)
     if given.dry_run:
         from harness.engine.estimate import estimate
@@ -400,7 +400,7 @@ def reproduce_verb(given: argparse.Namespace) -> None:
     """Run every experiment of the tables that has not been run; SIGTERM and SIGUSR1 stop it as cleanly as Ctrl-C."""
     from harness.verbs.reproduce import plan, reproduce
 
-    resume.requeue_on_signals()
+    signals.requeue_on_signals()
     experiments = plan(given.names, extra_words(given), given.seed, given.trials)
     if given.dry_run:
         for line, trials in experiments.items():

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.resuming import files
 from benchmarks.scenes import Scenes
-from harness import files, plugins, records
+from harness import plugins, records
 from harness.engine import observers, provenance, ranks, tensorboard
 from harness.engine.backbones import CHECKPOINTS, Given, Origin, Pretraining, folder_of, forget_other
 from harness.presets import PRESETS, Preset

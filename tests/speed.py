@@ -36,9 +36,10 @@ from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.detection.evaluation import CocoEvaluator, VocEvaluator
+from benchmarks.resuming import files
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
-from harness import ROOT, files, plugins, records
+from harness import ROOT, plugins, records
 from harness.engine import provenance
 from harness.engine.gauges import gauges
 from harness.engine.pretrain import Machine, Training, build_optimizer, compile_encoder, update

@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.data import voc
-from benchmarks.resume import Checkpoint, DamagedCheckpoint
+from benchmarks.resuming.checkpoints import Checkpoint, DamagedCheckpoint
 from benchmarks.weights import ConvertError, convert_file, names, read_backbone
 from harness import experiment, plugins, records, tables
 from harness.cli import main, one_line

@@ -111,13 +111,13 @@ def record(results: Path) -> dict[str, Any]:
 WAITS = """
 import os, sys, time
 from pathlib import Path
-from benchmarks import resume
+from benchmarks.resuming import signals
 from harness.engine import ranks
 ranks.leash()
-resume.requeue_on_signals()
+signals.requeue_on_signals()
 said = Path("rank " + os.environ["RANK"])
 try:
-    with resume.stop_signals() as stopped:
+    with signals.stop_signals() as stopped:
         said.write_text("waits")
         while not stopped():
             time.sleep(0.01)
@@ -125,7 +125,7 @@ try:
     said.write_text("stopped after its step")
 except KeyboardInterrupt:
     said.write_text("stopped at once")
-sys.exit(75 if stopped() is resume.Requeued else 130)
+sys.exit(75 if stopped() is signals.Requeued else 130)
 """
 FAILS = """
 import os, signal, sys, time

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torchvision
 
-from benchmarks.resume import DamagedCheckpoint
+from benchmarks.resuming.checkpoints import DamagedCheckpoint
 from harness import cli
 from harness.engine import pretrain as module
 from harness.engine.estimate import noise

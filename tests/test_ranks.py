@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from benchmarks import resume
-from benchmarks.resume import Checkpoint
+from benchmarks.resuming import checkpoints
+from benchmarks.resuming.checkpoints import Checkpoint
 from harness import plugins
 from harness.engine import pretrain, ranks
 from harness.engine.gauges import gauges
@@ -193,7 +193,7 @@ def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], ki
     with pytest.MonkeyPatch.context() as patch, place(rank, one.size, folder / f"meet-{number}"), ranks.joined():
         patch.setattr(pixsim, "encoder", small)
         patch.setattr(pixsim, "width", lambda encoder: WIDTH)
-        patch.setattr(resume, "CHECKPOINT_EVERY", -1.0)
+        patch.setattr(checkpoints, "CHECKPOINT_EVERY", -1.0)
         patch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
         patch.setattr(pretrain, "descend", last)
         if kind == "float64":
@@ -219,9 +219,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], di
             killed = one.made and one.signal == signal.SIGKILL
             with pytest.raises(ProcessExitedException) if killed else nullcontext():
                 on_ranks(one.size, train, number, one, folder, images, kind)
-            assert resume.load(folder / "checkpoint.pth")["step"] == one.left
+            assert checkpoints.load(folder / "checkpoint.pth")["step"] == one.left
         points = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
-        return {"curve": points, **{name: resume.load(folder / name) for name in ("backbone.pth", "checkpoint.pth")}}
+        return {
+            "curve": points,
+            **{name: checkpoints.load(folder / name) for name in ("backbone.pth", "checkpoint.pth")},
+        }
 
     return made
 

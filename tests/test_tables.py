@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness import files, records, tables
+from benchmarks.resuming import files
+from harness import records, tables
 from harness.engine.pretrain import Machine
 from harness.evidence.compare import compare
 from harness.experiment import Experiment, build, words

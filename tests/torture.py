@@ -26,8 +26,8 @@ from detectron2.engine import SimpleTrainer
 from torch import nn
 
 import benchmarks.detection.loader  # noqa: F401
-from benchmarks import resume
 from benchmarks.detection import detector
+from benchmarks.resuming import checkpoints, files
 from harness import cli, plugins, records
 from harness.engine import observers, pretrain
 from methods import pixsim
@@ -45,7 +45,7 @@ EVENTS: dict[str, tuple[Any, str]] = {
     "unlink": (os, "unlink"),
     "step": (pretrain, "descend"),
     "iteration": (SimpleTrainer, "run_step"),
-    "saving": (resume.Checkpoint, "save"),
+    "saving": (checkpoints.Checkpoint, "save"),
 }  # calls before which a run can be killed; a "write" is killed half way, and at a "time" it is killed from outside
 TIMES = {
     "time",
@@ -135,7 +135,7 @@ def run(words: list[str], every: float, fault: Fault | None, counts: Path | None
             os.killpg(0, signal.SIGKILL)
 
     plant(event)
-    resume.CHECKPOINT_EVERY = every
+    checkpoints.CHECKPOINT_EVERY = every
     code = cli.main(words)
     if counts:
         counts.write_text(json.dumps(seen))
@@ -178,7 +178,7 @@ def plant(event: Callable[..., None]) -> None:
             event("write", half)
             return int(self.file.write(content))
 
-    vars(resume)["open"] = Torn
+    vars(files)["open"] = Torn
 
 
 def facts(content: Any) -> Any:
@@ -209,7 +209,7 @@ def unreadable(results: Path) -> list[str]:
             assert record.curve is not None
             records.read_lines(record.folder / detector.METRICS)
             for file in record.folder.glob("*checkpoint*.pth"):
-                resume.load(file)
+                checkpoints.load(file)
         except Exception as error:
             broken.append(f"{record.folder}: {error}")
     return broken
@@ -318,7 +318,7 @@ def soak(steps: int, folder: Path) -> list[Reading]:
 
     for owner, name, given in ((pretrain, "descend", watched), (pixsim, "encoder", narrow)):
         setattr(owner, name, given)
-    resume.CHECKPOINT_EVERY = 0.2
+    checkpoints.CHECKPOINT_EVERY = 0.2
     pretrain.pretrain(Location(), recipe, images, folder, 0, pretrain.Machine("cpu", 1))
     return found
 

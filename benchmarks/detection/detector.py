@@ -19,9 +19,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from benchmarks import resume
 from benchmarks.data.voc import Record, Voc
-from benchmarks.resume import Checkpoint, stop_signals, trim, write
+from benchmarks.resuming import checkpoints, signals
+from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.files import trim, write
+from benchmarks.resuming.signals import stop_signals
 from benchmarks.weights import BLOCKS, convert_file, load_into
 
 if TYPE_CHECKING:
@@ -403,7 +405,7 @@ class Tuning:
 
     def hear(self) -> None:
         """Take the first rank's iteration, rates and momenta, on whatever GPU they lie there."""
-        if state := resume.shared(self.trainer.state_dict() if self.done else None):
+        if state := checkpoints.shared(self.trainer.state_dict() if self.done else None):
             self.trainer.load_state_dict(state)
             self.done = state["iteration"] + 1
 
@@ -446,10 +448,10 @@ def _hooks(
         bar.update()
 
     def keep(trainer: Any) -> None:
-        ended, stop = trainer.iter == last - 1, resume.agreed(stopped())
+        ended, stop = trainer.iter == last - 1, signals.agreed(stopped())
         if leads and ((trainer.iter + 1) % max(1, last // 100) == 0 or ended):
             write_point(trainer.storage, metrics)
-        if leads and (ended or stop or time.monotonic() - tuning.saved > resume.CHECKPOINT_EVERY):
+        if leads and (ended or stop or time.monotonic() - tuning.saved > checkpoints.CHECKPOINT_EVERY):
             tuning.save()
         if stop:
             comm.synchronize()  # the checkpoint is written

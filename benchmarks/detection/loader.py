@@ -18,7 +18,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from benchmarks.resume import begin, leave_signals
+from benchmarks.resuming.signals import begin, leave_signals
 
 
 class UnreadableImage(ValueError):

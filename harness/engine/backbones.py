@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.resuming import files
 from benchmarks.scenes import Scenes
 from benchmarks.weights import read_backbone
-from harness import ROOT, files, records
+from harness import ROOT, records
 from harness.engine import provenance, ranks
 from harness.settings import describe
 from methods.recipe import Recipe

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
-from benchmarks.resume import interrupt
+from benchmarks.resuming.signals import interrupt
 from harness.engine import ranks
 from harness.experiment import Experiment, finished
 

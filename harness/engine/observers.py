@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import files
+from benchmarks.resuming import files
 from harness.plugins import unknown
 
 

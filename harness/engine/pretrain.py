@@ -18,9 +18,10 @@ from torch.nn.utils import get_total_norm
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from benchmarks import resume
-from benchmarks.resume import Checkpoint, begin, leave_signals, stop_signals, trim
-from harness import files
+from benchmarks.resuming import checkpoints, files, signals
+from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.files import trim
+from benchmarks.resuming.signals import begin, leave_signals, stop_signals
 from harness.engine import ranks, tensorboard
 from harness.engine.gauges import gauges
 from harness.engine.observers import Guest
@@ -163,8 +164,8 @@ def train(
                 draw(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
-            stop = resume.agreed(stopped())
-            if here.leads and (stop or time.monotonic() - saved > resume.CHECKPOINT_EVERY):
+            stop = signals.agreed(stopped())
+            if here.leads and (stop or time.monotonic() - saved > checkpoints.CHECKPOINT_EVERY):
                 curve.flush()
                 os.fsync(curve.fileno())
                 checkpoint.save(training.state)

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.resume import STOPS, interrupt, shared
+from benchmarks.resuming.checkpoints import shared
+from benchmarks.resuming.signals import STOPS, interrupt
 from harness import ROOT
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from harness import files, tables
+from benchmarks.resuming import files
+from harness import tables
 from harness.evidence.statistics import interval
 from harness.records import Record
 from harness.tables import GAUGES, SCORES, Column, Row, named

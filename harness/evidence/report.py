@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from harness import files, records, tables
+from benchmarks.resuming import files
+from harness import records, tables
 from harness.evidence import claims
 from harness.evidence.compare import flat
 from harness.evidence.statistics import Comparison, Verdict, cell

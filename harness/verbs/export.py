@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.detection.detector import MEAN, STD
+from benchmarks.resuming import files
 from benchmarks.weights import convert, read_backbone
-from harness import files, records
+from harness import records
 
 if TYPE_CHECKING:
     from torch import Tensor

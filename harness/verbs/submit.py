@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness import files, records
+from benchmarks.resuming import files
+from harness import records
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

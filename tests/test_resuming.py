@@ -23,12 +23,13 @@ import pytest
 import torch
 import torchvision
 
-from benchmarks import resume
 from benchmarks.data.voc import Voc, read
 from benchmarks.detection import detector
 from benchmarks.detection.detector import DetectionError, Detector
-from benchmarks.resume import Checkpoint, Requeued
-from harness import ROOT, files, plugins, records
+from benchmarks.resuming import checkpoints, files, signals
+from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.signals import Requeued
+from harness import ROOT, plugins, records
 from harness.cli import main
 from harness.engine import observers, pretrain, ranks
 from harness.engine.pretrain import Machine, NotFinite, Training
@@ -70,7 +71,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint after every step of both phases."""
-    monkeypatch.setattr(resume, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_EVERY", -1.0)
 
 
 @contextmanager
@@ -140,7 +141,7 @@ def told(folder: Path) -> list[dict[str, float]]:
 
 def tuned(folder: Path) -> tuple[Any, Any]:
     """The tensors of a fine-tuning's checkpoint, and what else it holds, times left out."""
-    state = resume.load(folder / "detection-checkpoint.pth")
+    state = checkpoints.load(folder / "detection-checkpoint.pth")
     optimizer = state["trainer"].pop("optimizer")
     history = {name: past for name, past in state["history"].items() if not name.endswith("time")}
     return (state["model"], optimizer["state"]), (state["trainer"], optimizer["param_groups"], history, state["key"])
@@ -219,7 +220,7 @@ def test_another_backbone_s_fine_tuning_starts_again(
     from detectron2.engine import SimpleTrainer
 
     other = tmp_path / "other.pth"
-    torch.save({name: value * 1.01 for name, value in resume.load(backbone).items()}, other)
+    torch.save({name: value * 1.01 for name, value in checkpoints.load(backbone).items()}, other)
     SLIM.evaluate(other, voc, tmp_path / "whole", seed=3)
     with pytest.raises(Killed), at_call(SimpleTrainer, "run_step", 3, die):
         SLIM.evaluate(backbone, voc, tmp_path / "cut", seed=3)
@@ -253,15 +254,15 @@ def test_a_signal_stops_either_phase_within_a_step(
         with at_call(owner, name, 1, lambda: os.kill(os.getpid(), number)), at_call(owner, name, 2, die):
             assert main(line) == code
         (folder,) = (tmp_path / "runs").iterdir()
-        assert next(iter(resume.load(folder / kept)))  # it can be read
+        assert next(iter(checkpoints.load(folder / kept)))  # it can be read
         assert "the same command goes on" in capsys.readouterr().err
         assert records.read(folder).status == "INTERRUPTED"
     assert main(line) == 0
 
 
 def test_a_second_signal_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "heard", {})
-    with resume.stop_signals() as stopped:
+    monkeypatch.setattr(signals, "heard", {})
+    with signals.stop_signals() as stopped:
         assert stopped() is None
         os.kill(os.getpid(), signal.SIGUSR1)
         assert stopped() is Requeued
@@ -269,8 +270,8 @@ def test_a_second_signal_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyboardInterrupt) as stop:
             os.kill(os.getpid(), signal.SIGINT)
     assert stop.type is KeyboardInterrupt
-    monkeypatch.setattr(resume, "ECHO", 0.0)
-    with resume.stop_signals():
+    monkeypatch.setattr(signals, "ECHO", 0.0)
+    with signals.stop_signals():
         os.kill(os.getpid(), signal.SIGUSR1)
         with pytest.raises(Requeued):
             os.kill(os.getpid(), signal.SIGUSR1)
@@ -278,9 +279,9 @@ def test_a_second_signal_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_loader_outlives_a_signal_to_the_whole_job(tmp_path: Path, images: list[Path]) -> None:
     done = trained_with("'descend', 2, lambda: os.killpg(0, signal.SIGTERM)", tmp_path / "run", images)
-    assert "benchmarks.resume.Requeued" in done.stderr
+    assert "benchmarks.resuming.signals.Requeued" in done.stderr
     assert "killed by signal" not in done.stderr
-    assert resume.load(tmp_path / "run" / "checkpoint.pth")["step"] == 2
+    assert checkpoints.load(tmp_path / "run" / "checkpoint.pth")["step"] == 2
 
 
 def test_a_signal_before_a_loaders_first_line_is_left_to_the_main_process(tmp_path: Path, images: list[Path]) -> None:
@@ -293,7 +294,7 @@ def trained_with(fault: str, folder: Path, images: list[Path]) -> subprocess.Com
     """A process, in a group of its own, that trains with two loader processes and a fault at a call."""
     code = (
         "import os, signal\nfrom pathlib import Path\nfrom harness.engine import pretrain\n"
-        "from tests.test_resume import at_call, train\n"
+        "from tests.test_resuming import at_call, train\n"
         f"images = sorted(Path({str(images[0].parent)!r}).iterdir())\n"
         "os.setpgid(0, 0)\n"
         f"with at_call(pretrain, {fault}):\n"
@@ -326,7 +327,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     with pytest.raises(Killed), at_call(pretrain, "descend", 4, die):
         train(tmp_path / "cut", images)
     newer, older = Checkpoint(tmp_path / "cut" / "checkpoint.pth").files
-    assert (resume.load(newer)["step"], resume.load(older)["step"]) == (3, 2)
+    assert (checkpoints.load(newer)["step"], checkpoints.load(older)["step"]) == (3, 2)
     spoil(newer, how)
     kept = older.read_bytes()
     with pytest.raises(Killed), at_call(pretrain, "descend", 1, die):
@@ -386,7 +387,7 @@ def test_a_disk_that_is_full_or_read_only_costs_nothing_but_a_line(
     assert str(tmp_path / "runs") in told
     (folder,) = (tmp_path / "runs").iterdir()
     kept = "checkpoint.pth" if phase == "pre-training" else "detection-checkpoint.pth"
-    assert next(iter(resume.load(folder / kept)))
+    assert next(iter(checkpoints.load(folder / kept)))
     assert not [file for file in folder.iterdir() if file.suffix == ".part"]
     assert main(line) == 0
 
@@ -455,7 +456,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(
     names = str(error.value).split("its images: ")[1].split(", ")
     assert len(set(names)) == 4
     assert set(names) <= {file.name for file in images}
-    held = resume.load(tmp_path / "checkpoint.pth")
+    held = checkpoints.load(tmp_path / "checkpoint.pth")
     assert held["step"] == 2
     for name, value in trainings[-1].model.named_parameters():
         assert torch.equal(value, held["model"][name])
@@ -468,7 +469,7 @@ def test_a_fine_tuning_s_gradient_that_is_not_finite_stops_before_the_update(
         SLIM.evaluate(backbone, voc, tmp_path, seed=3)
     assert str(error.value).startswith("the fine-tuning's gradient is not finite at iteration 2 with lr=0.02")
     assert str(error.value).count("train ") == 2
-    assert resume.load(tmp_path / "detection-checkpoint.pth")["trainer"]["iteration"] == 1
+    assert checkpoints.load(tmp_path / "detection-checkpoint.pth")["trainer"]["iteration"] == 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -501,7 +502,7 @@ def test_a_run_is_made_by_one_process_at_a_time(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
-    code = "import sys, time\nfrom pathlib import Path\nfrom harness.files import lock\n" + (
+    code = "import sys, time\nfrom pathlib import Path\nfrom benchmarks.resuming.files import lock\n" + (
         "with lock(Path(sys.argv[1]), 'taken'):\n    print(flush=True)\n    time.sleep(60)\n"
     )
     file = tmp_path / ".lock"
