@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks.resuming import signals
 from harness import ROOT, __version__, plugins, records
-from harness.engine import observers, ranks, tensorboard
+from harness.engine import distributed, launch, observers, tensorboard
+from harness.engine import machine as machines
 from harness.engine.backbones import Pretraining
-from harness.experiment import Experiment, base_words, build, extra_words, finished, follow, run, seed_words, words
+from harness.engine.run import finished, follow, run
+from harness.experiment import Experiment, base_words, build, extra_words, seed_words, words
 from harness.presets import PRESETS
 from harness.records import visible
 from harness.verbs.export import KINDS, export
@@ -24,7 +26,7 @@ from harness.verbs.export import KINDS, export
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from harness.engine.pretrain import Machine
+    from harness.engine.machine import Machine
     from harness.evidence.claims import Evidence
     from harness.tables import Column, Row
 
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         given.verb(given)
     except KeyboardInterrupt as stop:
-        if ranks.world().leads:
+        if distributed.world().leads:
             print("\nharness: stopped; the same command goes on from here", file=sys.stderr)
         return os.EX_TEMPFAIL if isinstance(stop, signals.Requeued) else 130
     except BrokenPipeError:
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("HARNESS_TRACEBACK"):
             raise
-        ranks.give_way(error)
+        distributed.give_way(error)
         print(f"harness: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
@@ -266,16 +268,16 @@ def run_verb(given: argparse.Namespace) -> None:
 
         print(estimate(experiment.trials(given.trials), machine(given)))
         return
-    ranks.leash()
-    count = processes(given)
-    experiment.divide(max(count, ranks.world().size))
-    if ranks.to_launch(count):
-        raise SystemExit(ranks.launch(given.line, count))
-    with ranks.joined():
-        if not ranks.world().leads:
+    launch.leash()
+    count = machines.processes(given.processes, given.gpus, given.device)
+    experiment.divide(max(count, distributed.world().size))
+    if launch.to_launch(count):
+        raise SystemExit(launch.launch(given.line, count))
+    with distributed.joined():
+        if not distributed.world().leads:
             return follow(experiment, machine(given), given.results, CACHE)
         record(experiment.trials(given.trials), given)
-        ranks.announce()
+        distributed.announce()
 
 
 def record(experiments: Sequence[Experiment], given: argparse.Namespace) -> None:
@@ -409,44 +411,17 @@ def reproduce_verb(given: argparse.Namespace) -> None:
         return
     if given.jobs < 1:
         raise ValueError(f"--jobs {given.jobs}: at least 1 was expected")
-    if ranks.world().size > 1:
+    if distributed.world().size > 1:
         raise ValueError("reproduce starts its ranks itself: --processes N instead of torchrun")
-    each, there = processes(given), watched(given)  # which refuse now what every run would refuse
-    afford(each, given)
+    each = machines.processes(given.processes, given.gpus, given.device)
+    there = watched(given)  # both refuse now what every run would refuse
+    machines.afford(each, given.gpus, given.device)
     if given.jobs == each == 1:
         return reproduce(experiments, there, given.results, CACHE)
     from harness.engine.jobs import spread
 
-    if spread(experiments, passed_on(given), given.jobs, gpus(given), each, given.results):
+    if spread(experiments, passed_on(given), given.jobs, machines.gpus(given.device), each, given.results):
         raise SystemExit(1)
-
-
-def processes(given: argparse.Namespace) -> int:
-    """How many make a run, as the words say; ValueError for none, or for more GPUs than there are."""
-    count: int = given.processes if given.gpus is None else given.gpus
-    if count < 1:
-        raise ValueError(f"{'--processes' if given.gpus is None else '--gpus'} {count}: at least 1 was expected")
-    if given.gpus and ranks.world().size == 1:
-        afford(count, given)
-    return count
-
-
-def afford(count: int, given: argparse.Namespace) -> None:
-    """ValueError where GPUs are to be used and are fewer than a run's processes on this machine."""
-    there = gpus(given)
-    if count > len(there) and (there or given.gpus):
-        place = f"with --device {given.device}" if given.device else "here"
-        raise ValueError(f"{count} processes take a GPU each: there are {len(there)} {place}; see `harness doctor`")
-
-
-def gpus(given: argparse.Namespace) -> list[str]:
-    """The GPUs that runs may share; none where they compute on the CPU, or on one that is named."""
-    if given.device not in (None, "cuda"):
-        return []
-    import torch
-
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
 
 def submit_verb(given: argparse.Namespace) -> None:
@@ -605,41 +580,9 @@ def speed_verb(given: argparse.Namespace) -> None:
 
 def machine(given: argparse.Namespace) -> Machine:
     """Where to compute; ValueError for a device that is not there."""
-    import torch
-
-    from harness.engine.pretrain import Machine
-
-    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if given.workers < 0:
-        raise ValueError(f"--workers {given.workers}: must be at least 0")
-    if device != "cpu" and not device.startswith("cuda"):
-        raise ValueError(f"--device {device}: choose cpu, cuda or cuda:N")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device {device}: torch finds no CUDA device here; `harness doctor` says more")
-    cuda = device != "cpu"
-    return Machine(
-        own(device),
-        given.workers,
-        augment=given.augment or ("device" if cuda else "workers"),
-        cache=given.cache,
-        reduced=given.reduced,
-        compile=given.compile,
-        fused=cuda if given.fused is None else given.fused,
+    return machines.machine(
+        given.device, given.workers, given.augment, given.cache, given.reduced, given.compile, given.fused
     )
-
-
-def own(device: str) -> str:
-    """This rank's of the GPUs; ValueError where there are too few for a machine's ranks, or one is named."""
-    here = ranks.world()
-    if here.size == 1 or device == "cpu":
-        return device
-    import torch
-
-    if device != "cuda":
-        raise ValueError(f"--device {device}: each of {here.size} processes takes a GPU of its own, --device cuda")
-    if here.local >= torch.cuda.device_count():
-        raise ValueError(f"{here.local + 1} processes take a GPU each: there are {torch.cuda.device_count()}")
-    return f"cuda:{here.local}"
 
 
 def watched(given: argparse.Namespace) -> Machine:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from torch.multiprocessing.spawn import start_processes
 
-from harness.engine import ranks
+from harness.engine import distributed
 
 LIBRARIES = ["torchvision", "detectron2.engine", "detectron2.evaluation", "hypothesis", "pytest"]
 
@@ -30,7 +30,7 @@ def place(rank: int, size: int, meet: Path) -> Iterator[None]:
     import torch
 
     torch.set_num_threads(1)
-    own = {"RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo", ranks.MEET: f"file://{meet}"}
+    own = {"RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo", distributed.MEET: f"file://{meet}"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in own.items():
             patch.setenv(name, value)

@@ -42,7 +42,8 @@ from benchmarks.scenes.layout import Layout
 from harness import ROOT, plugins, records
 from harness.engine import provenance
 from harness.engine.gauges import gauges
-from harness.engine.pretrain import Machine, Training, build_optimizer, compile_encoder, update
+from harness.engine.machine import Machine
+from harness.engine.pretrain import Training, build_optimizer, compile_encoder, update
 from harness.presets import PRESETS
 from harness.verbs.speed import step_ratio, timed
 from methods import geometry

@@ -13,7 +13,7 @@ from PIL import Image
 
 from harness import ROOT
 from harness.cli import main
-from harness.engine import backbones
+from harness.engine.images import list_images
 from tests.pictures import photos
 
 SMALL = [
@@ -219,7 +219,7 @@ def test_a_voc_folder_pre_trains_on_its_train_split_alone(tmp_path: Path) -> Non
     photos(tmp_path / "JPEGImages", 5)
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_text("1\n3\n")
-    assert [file.name for file in backbones.list_images(tmp_path)] == ["1.jpg", "3.jpg"]
+    assert [file.name for file in list_images(tmp_path)] == ["1.jpg", "3.jpg"]
 
 
 def test_a_strategy_of_one_file_outside_the_checkout_runs(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from harness import ROOT, cli
+from harness import ROOT
 from harness.cli import main
-from harness.engine import ranks
+from harness.engine import distributed, launch, machine
 from harness.engine.jobs import chains, lane
 from harness.verbs.reproduce import plan
 from tests.pictures import Objects, photos, voc_folder
@@ -112,8 +112,8 @@ WAITS = """
 import os, sys, time
 from pathlib import Path
 from benchmarks.resuming import signals
-from harness.engine import ranks
-ranks.leash()
+from harness.engine import launch
+launch.leash()
 signals.requeue_on_signals()
 said = Path("rank " + os.environ["RANK"])
 try:
@@ -130,7 +130,7 @@ sys.exit(75 if stopped() is signals.Requeued else 130)
 FAILS = """
 import os, signal, sys, time
 from harness import cli
-from harness.engine import ranks
+from harness.engine import distributed
 def verb(given):
     if os.environ["RANK"] == "1":
         if given.strategy == "killed":
@@ -138,7 +138,7 @@ def verb(given):
         raise ValueError("an image is broken")
     if given.strategy == "lost":
         time.sleep(0.2)
-        raise ranks.Lost("rank 1 is gone")
+        raise distributed.Lost("rank 1 is gone")
     if given.strategy == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(60)
@@ -147,9 +147,9 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 LAUNCH = """
 import sys
-from harness.engine import ranks
-ranks.command = lambda words: [sys.executable, "-c", *words]
-sys.exit(ranks.launch(sys.argv[1:], 2))
+from harness.engine import launch
+launch.command = lambda words: [sys.executable, "-c", *words]
+sys.exit(launch.launch(sys.argv[1:], 2))
 """
 
 
@@ -190,12 +190,12 @@ def test_a_signal_stops_all_ranks_once_whoever_gets_it(here: Path, name: str) ->
 def test_an_error_of_any_rank_ends_all_and_is_told_once(
     how: str, says: str, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ranks, "command", lambda words: [sys.executable, "-c", FAILS, *words])
-    monkeypatch.setattr(ranks, "GRACE", 0.5)
+    monkeypatch.setattr(launch, "command", lambda words: [sys.executable, "-c", FAILS, *words])
+    monkeypatch.setattr(launch, "GRACE", 0.5)
     try:
-        assert ranks.launch(["run", "--strategy", how], 2) == 2
+        assert launch.launch(["run", "--strategy", how], 2) == 2
         told = capfd.readouterr().err
-    except ranks.RankError as error:
+    except distributed.RankError as error:
         told = f"{error}\n"
     assert told == f"{says}\n"
     assert not [*beside(here)]
@@ -231,7 +231,7 @@ def test_torchrun_s_ranks_are_not_launched_again(
 
 
 def test_two_processes_make_the_run_of_one(here: Path) -> None:
-    """Its first point: from then on float32's rounding grows with each step, and test_ranks.py compares in float64."""
+    """Its first point: from then on float32's rounding grows with each step, and test_distributed.py uses float64."""
     process = start(*RUN, "--processes", "2")
     assert main([*RUN, "--results", "one"]) == 0
     out, told = process.communicate(timeout=200)
@@ -339,8 +339,8 @@ def test_jobs_run_at_once_and_one_that_fails_stops_no_other(
     table = "from harness.tables import TABLES\nfrom dataclasses import replace\nTABLE = replace(TABLES['A1'], rows="
     rows = {"good": "--strategy location --set batch=4", "bad": "--strategy location --set batch=16"}
     (here / "mine" / "two.py").write_text(f"{table}{rows}, controls={{}})\n")
-    monkeypatch.setattr(cli, "gpus", lambda given: ["0", "1"])
-    monkeypatch.setattr(ranks, "command", lambda words: [sys.executable, "-c", JOBS, *words])
+    monkeypatch.setattr(machine, "gpus", lambda device: ["0", "1"])
+    monkeypatch.setattr(launch, "command", lambda words: [sys.executable, "-c", JOBS, *words])
     with pytest.raises(SystemExit) as stop:
         main(["reproduce", "mine.two", *WORDS, "--jobs", "2"])
     out = capfd.readouterr().out

@@ -16,7 +16,8 @@ from benchmarks.resuming.checkpoints import DamagedCheckpoint
 from harness import cli
 from harness.engine import pretrain as module
 from harness.engine.estimate import noise
-from harness.engine.pretrain import Machine, PretrainError, Training, build_optimizer, pretrain, rate, set_rate, update
+from harness.engine.machine import Machine
+from harness.engine.pretrain import PretrainError, Training, build_optimizer, pretrain, rate, set_rate, update
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location
@@ -148,7 +149,7 @@ def test_bf16_has_the_loss_and_gradients_of_fp32_to_its_rounding() -> None:
     ],
 )
 def test_a_machine_that_cannot_be_is_refused(words: dict[str, Any], message: str) -> None:
-    with pytest.raises(PretrainError, match=message):
+    with pytest.raises(ValueError, match=message):
         Machine(**words)
 
 

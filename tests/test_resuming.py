@@ -31,8 +31,9 @@ from benchmarks.resuming.checkpoints import Checkpoint
 from benchmarks.resuming.signals import Requeued
 from harness import ROOT, plugins, records
 from harness.cli import main
-from harness.engine import observers, pretrain, ranks
-from harness.engine.pretrain import Machine, NotFinite, Training
+from harness.engine import distributed, observers, pretrain
+from harness.engine.machine import Machine
+from harness.engine.pretrain import NotFinite, Training
 from methods import pixsim
 from methods.recipe import Heads, Recipe
 from tests.forks import on_ranks, place
@@ -173,7 +174,7 @@ def tune_on(rank: int, voc: Voc, backbone: Path, folder: Path) -> None:
 
     from benchmarks.detection import evaluation
 
-    with place(rank, 2, folder / "meet"), ranks.joined():
+    with place(rank, 2, folder / "meet"), distributed.joined():
         whole, cut = (folder / f"{name}-{rank}" for name in ("whole", "cut"))
         scores = [SLIM.evaluate(backbone, voc, whole, 3)]
         ask = partial(os.kill, os.getpid(), signal.SIGUSR1 if rank else 0)  # 0 asks for nothing

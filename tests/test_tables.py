@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.resuming import files
 from harness import records, tables
-from harness.engine.pretrain import Machine
+from harness.engine.machine import Machine
 from harness.evidence.compare import compare
 from harness.experiment import Experiment, build, words
 from harness.verbs import reproduce as module

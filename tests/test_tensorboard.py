@@ -15,7 +15,8 @@ from harness import records
 from harness.cli import main
 from harness.engine import pretrain as module
 from harness.engine import tensorboard
-from harness.engine.pretrain import Machine, pretrain
+from harness.engine.machine import Machine
+from harness.engine.pretrain import pretrain
 from methods.strategies.location import Location
 from tests.pictures import photos
 from tests.test_cli import SMALL, refused

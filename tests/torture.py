@@ -30,6 +30,7 @@ from benchmarks.detection import detector
 from benchmarks.resuming import checkpoints, files
 from harness import cli, plugins, records
 from harness.engine import observers, pretrain
+from harness.engine.machine import Machine
 from methods import pixsim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location
@@ -319,7 +320,7 @@ def soak(steps: int, folder: Path) -> list[Reading]:
     for owner, name, given in ((pretrain, "descend", watched), (pixsim, "encoder", narrow)):
         setattr(owner, name, given)
     checkpoints.CHECKPOINT_EVERY = 0.2
-    pretrain.pretrain(Location(), recipe, images, folder, 0, pretrain.Machine("cpu", 1))
+    pretrain.pretrain(Location(), recipe, images, folder, 0, Machine("cpu", 1))
     return found
 
 

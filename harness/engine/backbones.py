@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,19 +15,19 @@ from benchmarks.resuming import files
 from benchmarks.scenes import Scenes
 from benchmarks.weights import read_backbone
 from harness import ROOT, records
-from harness.engine import provenance, ranks
+from harness.engine import distributed, provenance
+from harness.engine.images import list_images, source_of
 from harness.settings import describe
 from methods.recipe import Recipe
 
 if TYPE_CHECKING:
-    from harness.engine.pretrain import Machine
+    from harness.engine.machine import Machine
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 PARTS = ("backbone.pth", "heads.pth", "curve.jsonl")  # of a finished pre-training; the backbone is written last
 CHECKPOINTS = "*checkpoint*.pth"  # of the pre-training and of the benchmark: no part of a finished run's record
 CODE = (
     "methods/**/*.py",
-    *(f"harness/engine/{name}.py" for name in ("pretrain", "gauges", "ranks")),
+    *(f"harness/engine/{name}.py" for name in ("pretrain", "gauges", "distributed")),
 )  # they depend on it
 
 
@@ -82,7 +81,7 @@ class Pretraining:
             if donor := find(results, key):
                 take_over(donor, run)
                 return {"taken_over_from": donor.name}
-            ranks.announce("pretrain", key)
+            distributed.announce("pretrain", key)
             train(run)
             return {}
 
@@ -157,47 +156,3 @@ def forget_other(run: Path, key: str) -> bool:
     files.sweep(run, *PARTS, CHECKPOINTS, file.name)
     shutil.rmtree(run / "tensorboard", ignore_errors=True)
     return True
-
-
-def source_of(trained: Pretraining, cache: Path) -> Path:
-    """The folder of the images to pre-train on: embedded scenes, composed if need be, or the user's."""
-    if trained.scenes:
-        return trained.scenes.folder(cache)
-    if trained.data is None:
-        raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
-    return folder_of(trained.data)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The images below a folder in a fixed order, of a Pascal VOC folder its train split alone; ValueError if none."""
-    found = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
-    if names := train_names(folder):
-        found = [file for file in found if file.parent.name == "JPEGImages" and file.stem in names]
-    if not found:
-        raise ValueError(f"{folder}: no images to pre-train on (looked for {', '.join(sorted(SUFFIXES))})")
-    for file in found:
-        if file.stat().st_size == 0:
-            raise ValueError(f"{file}: an empty file, not an image")
-    return found
-
-
-def train_names(folder: Path) -> set[str]:
-    """The images that a Pascal VOC folder trains on, trainval.txt if test.txt is apart from it; else none."""
-    lists = folder / "ImageSets" / "Main"
-    order = ("trainval", "train") if (lists / "test.txt").is_file() else ("train", "trainval")
-    found = next((lists / f"{name}.txt" for name in order if (lists / f"{name}.txt").is_file()), None)
-    return set(found.read_text(encoding="utf-8").split()) if found else set()
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, hidden ones and links to folders left out."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
-
-
-def folder_of(text: str) -> Path:
-    """A path that the user wrote, which must be a folder."""
-    if not Path(text).is_dir():
-        raise ValueError(f"{text}: no such folder")
-    return Path(text)

@@ -13,8 +13,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from benchmarks.resuming.signals import interrupt
-from harness.engine import ranks
-from harness.experiment import Experiment, finished
+from harness.engine import launch
+from harness.engine.run import finished
+from harness.experiment import Experiment
 
 TAIL = 4000  # bytes of a log in which its last line is looked for
 
@@ -43,7 +44,7 @@ class Crew:
         tell(f"start   harness run {line}")
         with open(log, "ab") as out:
             child = subprocess.Popen(
-                ranks.command(["run", *shlex.split(line), *self.words]),
+                launch.command(["run", *shlex.split(line), *self.words]),
                 env=lane, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.children.append(child)
@@ -81,7 +82,7 @@ def spread(
     crew = Crew(SimpleQueue(), words, results)
     for number in range(jobs):
         crew.lanes.put(lane(number, jobs, gpus, each))
-    with ranks.handed_on(crew.children) as crew.stopped, ThreadPoolExecutor(jobs) as pool:
+    with launch.handed_on(crew.children) as crew.stopped, ThreadPoolExecutor(jobs) as pool:
         failed = [line for lines in pool.map(crew.chain, chains(missing)) for line in lines]
     if crew.stopped:
         interrupt(crew.stopped[0])
@@ -112,4 +113,4 @@ def lane(number: int, jobs: int, gpus: Sequence[str], each: int) -> dict[str, st
     threads = max(1, len(os.sched_getaffinity(0)) // (jobs * each))
     chosen = [gpus[(number * each + one) % len(gpus)] for one in range(each)] if gpus else []
     own = {"CUDA_VISIBLE_DEVICES": ",".join(chosen)} if gpus else {}
-    return ranks.searched({"OMP_NUM_THREADS": str(threads), ranks.LEASH: str(os.getpid()), **os.environ, **own})
+    return launch.searched({"OMP_NUM_THREADS": str(threads), launch.LEASH: str(os.getpid()), **os.environ, **own})

@@ -14,20 +14,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks.resuming import checkpoints, files, signals
-from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.checkpoints import Checkpoint, shared
 from benchmarks.resuming.files import trim
 from benchmarks.resuming.signals import begin, leave_signals, stop_signals
-from harness.engine import ranks, tensorboard
+from harness.engine import distributed, tensorboard
 from harness.engine.gauges import gauges
-from harness.engine.observers import Guest
+from harness.engine.machine import Machine
 from methods.augment import colour
 from methods.cache import Cache
 from methods.correspondence import Strategy
+from methods.norm import join_norms
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe, require
 from methods.views import BrokenImage, Order, TwoViews, Uncoloured, View, frame, normalise
@@ -43,35 +45,6 @@ class PretrainError(ValueError):
 
 class NotFinite(PretrainError):
     """A loss or a gradient that is not finite, before anything was made of it."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a run is made and who watches it; its defaults, and what says so, change no bit of a CPU's result."""
-
-    device: str = "cpu"  # or cuda
-    workers: int = 1  # loader processes; 0 loads in the main process
-    augment: str = "workers"  # or device: where colours are changed, to the same bits
-    cache: float = 0.0  # GiB of decoded images to keep, the same bits
-    reduced: bool = False  # whether to decode JPEGs at a reduced scale where the crops allow; changes pixels a little
-    compile: bool = False  # whether torch.compile makes the kernels of encoder and colours; changes the order of sums
-    fused: bool = False  # whether the optimizer's step is one kernel; changes the order of sums
-    observers: tuple[Guest, ...] = ()  # of the whole run, beside its folder
-    tensorboard: bool = False  # whether to draw the run for TensorBoard too
-
-    def __post_init__(self) -> None:
-        """Refuse what does not go together."""
-        if self.augment not in ("workers", "device"):
-            raise PretrainError(f"--augment {self.augment}: choose device or workers")
-        if not 0 <= self.cache < math.inf:
-            raise PretrainError(f"--cache {self.cache:g}: at least 0 GiB were expected")
-        if self.cache and self.reduced:
-            raise PretrainError("--cache keeps whole images, --reduced decodes a part of each: choose one")
-
-    @property
-    def path(self) -> dict[str, Any]:
-        """Which way a run takes, for its record."""
-        return {name: getattr(self, name) for name in ("workers", "augment", "cache", "reduced", "compile", "fused")}
 
 
 @dataclass
@@ -142,8 +115,8 @@ def train(
     """The loop: every step from where the training stands to the end of the last epoch."""
     steps = steps_per_epoch(recipe, len(images))
     total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
-    saved, here = time.monotonic(), ranks.world()
-    training.network = ranks.share(training)
+    saved, here = time.monotonic(), distributed.world()
+    training.network = wrap_ddp(training)
     checkpoint = Checkpoint(folder / CHECKPOINT)
     trim(folder / "curve.jsonl", "step", training.step + 1)
     order = Order(len(images), recipe, seed, training.step, here.rank, here.size)
@@ -159,7 +132,7 @@ def train(
     ):  # fmt: skip
         for epoch, loss in descent(training, recipe, steps, batches, machine):
             if training.step % every == 0 or training.step == total:
-                point = measure(training, recipe, epoch, ranks.gather(loss))
+                point = measure(training, recipe, epoch, gather_loss(loss))
                 curve.write(json.dumps(point) + "\n")
                 draw(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
@@ -171,7 +144,7 @@ def train(
                 checkpoint.save(training.state)
                 saved = time.monotonic()
             if stop:
-                ranks.meet()  # the checkpoint is written
+                distributed.meet()  # the checkpoint is written
                 raise stop
 
 
@@ -234,6 +207,35 @@ def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
         if not math.isfinite(value):
             at = f"step {training.step} (epoch {epoch})"
             raise NotFinite(f"the {name} is {value} at {at}: lower lr (now {recipe.lr})")
+
+
+def wrap_ddp(training: Training) -> nn.Module:
+    """Bring every rank to where the first one stands; the network that makes a step on the joined batch."""
+    if distributed.world().size == 1:
+        return training.model
+    state = shared({"optimizer": training.optimizer.state_dict(), "step": training.step})
+    training.optimizer.load_state_dict(state["optimizer"])
+    training.step = state["step"]
+    join_norms(training.model, next(training.model.parameters()).device)
+    return DistributedDataParallel(training.model)  # which also shares the weights
+
+
+def gather_loss(loss: Loss) -> Loss:
+    """A step's loss on the joined batch with all that the gauges read, on every rank."""
+    size = distributed.world().size
+    if size == 1:
+        return loss
+
+    def whole(part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(size)]
+        torch.distributed.all_gather(parts, part.detach().contiguous())
+        return torch.cat(parts)
+
+    first, second = (view._replace(box=whole(view.box)) for view in loss.views)
+    value = whole(loss.value[None]).mean()
+    return loss._replace(
+        value=value, z=whole(loss.z), views=(first, second), forth=type(loss.forth)(*map(whole, loss.forth))
+    )
 
 
 @contextmanager

@@ -29,8 +29,8 @@ from torch.nn import functional as F
 from benchmarks.scenes.compose import compose
 from benchmarks.scenes.layout import Layout
 from harness import plugins, records
-from harness.engine.backbones import list_images, source_of
 from harness.engine.gauges import match_error, places
+from harness.engine.images import list_images, source_of
 from harness.evidence.plots import save
 from harness.experiment import change, rebuild, split_change
 from harness.presets import PRESETS

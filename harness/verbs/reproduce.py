@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.experiment import Experiment, build, finished, run, words
+from harness.engine.run import finished, run
+from harness.experiment import Experiment, build, words
 from harness.tables import named
 
 if TYPE_CHECKING:
-    from harness.engine.pretrain import Machine
+    from harness.engine.machine import Machine
 
 
 def plan(names: Sequence[str], extra: Sequence[str], seed: int, trials: int) -> dict[str, list[Experiment]]:

@@ -15,8 +15,8 @@ from torch import Tensor
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
 from harness.engine import provenance
+from harness.engine.machine import Machine
 from harness.engine.pretrain import (
-    Machine,
     Training,
     build_optimizer,
     compile_encoder,

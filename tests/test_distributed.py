@@ -23,9 +23,10 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from benchmarks.resuming import checkpoints
 from benchmarks.resuming.checkpoints import Checkpoint
 from harness import plugins
-from harness.engine import pretrain, ranks
+from harness.engine import distributed, pretrain
 from harness.engine.gauges import gauges
-from harness.engine.pretrain import Machine, Training, build_optimizer
+from harness.engine.machine import Machine
+from harness.engine.pretrain import Training, build_optimizer
 from methods import pixsim
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe
@@ -104,14 +105,14 @@ def step(case: Case, part: slice) -> Step:
         for image, boxes in zip(images, (FIRST, SECOND[case.overlap]), strict=True)
     )
     network = model(case)
-    called = ranks.share(Training(network, build_optimizer(network, RECIPE)))  # averages gradients while it lives
+    called = pretrain.wrap_ddp(Training(network, build_optimizer(network, RECIPE)))  # averages gradients while it lives
     with pytest.MonkeyPatch.context() as patch:
         if kind == torch.float64:
             patch.setattr(Tensor, "float", Tensor.double)  # with which the heads end what autocast may have begun
         loss = called(first, second)
     loss.value.backward()
     gradients = {key: weight.grad for key, weight in network.named_parameters() if weight.grad is not None}
-    joined = ranks.gather(loss)
+    joined = pretrain.gather_loss(loss)
     return Step(joined.value.detach(), gradients, gauges(joined))
 
 
@@ -119,7 +120,7 @@ def work(rank: int, folder: Path) -> None:
     """One rank of two and of four: every case on its share."""
     for size in (size for size in SIZES if rank < size):
         share = slice(4 // size * rank, 4 // size * (rank + 1))
-        with place(rank, size, folder / f"meet-{size}"), ranks.joined():
+        with place(rank, size, folder / f"meet-{size}"), distributed.joined():
             found = {tuple(case): tuple(step(case, share)) for case in CASES if case.size == size}
         if rank == 0:
             torch.save(found, folder / f"found-{size}.pt")
@@ -190,7 +191,7 @@ def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], ki
             os.kill(os.getpid(), one.signal)
         return descend(training, *rest)
 
-    with pytest.MonkeyPatch.context() as patch, place(rank, one.size, folder / f"meet-{number}"), ranks.joined():
+    with pytest.MonkeyPatch.context() as patch, place(rank, one.size, folder / f"meet-{number}"), distributed.joined():
         patch.setattr(pixsim, "encoder", small)
         patch.setattr(pixsim, "width", lambda encoder: WIDTH)
         patch.setattr(checkpoints, "CHECKPOINT_EVERY", -1.0)
