@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from harness.engine.machine import Machine
     from harness.evidence.claims import Evidence
-    from harness.tables import Column, Row
+    from harness.evidence.rows import Row
+    from harness.tables import Column
 
 CACHE = ROOT / ".cache"  # of the embedded data
 FORMATS = ("text", "md", "latex", "csv", "json")
@@ -295,13 +296,14 @@ def record(experiments: Sequence[Experiment], given: argparse.Namespace) -> None
 
 def table_verb(given: argparse.Namespace) -> None:
     """Print a table."""
-    from harness import tables
+    from harness.evidence.render import render
+    from harness.evidence.rows import fill_rows, left_out
 
     known = recorded(given)
-    found = tables.rows(given.name, extra_words(given), known)
-    say(tables.render(given.name, found, given.preset, changed(given), given.format))
+    found = fill_rows(given.name, extra_words(given), known)
+    say(render(given.name, found, given.preset, changed(given), given.format))
     if given.why:
-        say("\n".join(["", *tables.left_out(found, known)]))
+        say("\n".join(["", *left_out(found, known)]))
 
 
 def claims_verb(given: argparse.Namespace) -> None:
@@ -313,18 +315,18 @@ def claims_verb(given: argparse.Namespace) -> None:
 
 def plan_verb(given: argparse.Namespace) -> None:
     """Print what deciding costs: at the recorded runs' time, or as `location` takes here."""
-    from harness.evidence import claims
+    from harness.evidence import power
 
     known = evidence(given)
-    cost = claims.recorded_cost(known.rows)
+    cost = power.recorded_cost(known.rows)
     if cost is None:
         from harness.engine.estimate import hours
 
         there = machine(given)
         experiment = build(words().parse_args(["--strategy", "location", *extra_words(given)]))
         unit = "CPU-hours" if there.device == "cpu" else "GPU-hours"
-        cost = claims.Cost(hours(experiment, there), unit, "estimated from small steps here, good to a factor of two")
-    say(claims.plan(known, given.power, cost))
+        cost = power.Cost(hours(experiment, there), unit, "estimated from small steps here, good to a factor of two")
+    say(power.plan(known, given.power, cost))
 
 
 def evidence(given: argparse.Namespace) -> Evidence:
@@ -341,16 +343,16 @@ def changed(given: argparse.Namespace) -> bool:
 
 def rows(given: argparse.Namespace) -> list[Row]:
     """The rows of the named table from the records."""
-    from harness import tables
+    from harness.evidence.rows import fill_rows
 
-    return tables.rows(given.name, extra_words(given), recorded(given))
+    return fill_rows(given.name, extra_words(given), recorded(given))
 
 
 def recorded(given: argparse.Namespace) -> list[records.Record]:
     """The records for the named table, which must exist; folders that are no records are named on stderr."""
-    from harness import tables
+    from harness.tables import named
 
-    tables.named(given.name)
+    named(given.name)
     found, broken = records.read_all(given.results)
     for line in broken:
         print(f"harness: left out: {visible(line)}", file=sys.stderr)
@@ -359,14 +361,15 @@ def recorded(given: argparse.Namespace) -> list[records.Record]:
 
 def plot_verb(given: argparse.Namespace) -> None:
     """Draw a table's plot, or a score of it; ValueError where there is nothing to draw."""
-    from harness import tables
+    from harness.evidence.rows import fill_rows
 
     known = recorded(given)
-    found = tables.rows(given.name, extra_words(given), known)
+    found = fill_rows(given.name, extra_words(given), known)
     score = score_to_draw(given, found)
     from harness.evidence import plots
+    from harness.evidence.plots.steps import lengths as lengths_of
 
-    lengths = plots.lengths(given.name, extra_words(given), known) if given.against == "steps" else [found]
+    lengths = lengths_of(given.name, extra_words(given), known) if given.against == "steps" else [found]
     if not any(row.n for rows in lengths for row in rows):
         raise ValueError(f"no run in {given.results} fills a row of table {given.name}: harness reproduce {given.name}")
     note = f"ours: preset {given.preset}" + (", settings changed" if changed(given) else "")
@@ -391,10 +394,10 @@ def score_to_draw(given: argparse.Namespace, found: list[Row]) -> Column | None:
 
 def report_verb(given: argparse.Namespace) -> None:
     """Write the page."""
-    from harness.evidence import report
+    from harness.evidence.report import page, source
 
-    known = report.read(given.names, extra_words(given), given.preset, changed(given), given.results)
-    report.write(known, given.figures or given.results / "plots", given.out)
+    known = source.read(given.names, extra_words(given), given.preset, changed(given), given.results)
+    page.write(known, given.figures or given.results / "plots", given.out)
     print(f"report: {shown(given.out)}")
 
 
@@ -539,7 +542,7 @@ def data_verb(given: argparse.Namespace) -> None:
 
 def figure_verb(given: argparse.Namespace) -> None:
     """Draw a figure and name its files."""
-    from harness.evidence.figures import write
+    from harness.evidence.figures.drawing import write
 
     for file in write(given.draw(given), given.out or given.results / "plots" / given.stem):
         print(f"figure: {shown(file)}")
@@ -547,7 +550,7 @@ def figure_verb(given: argparse.Namespace) -> None:
 
 def draw_categories(given: argparse.Namespace) -> Figure:
     """Fig. A1."""
-    from harness.evidence.figures import categories
+    from harness.evidence.figures.categories import categories
 
     for path in given.code:
         plugins.imported(path, "module")
@@ -556,7 +559,7 @@ def draw_categories(given: argparse.Namespace) -> Figure:
 
 def draw_matches(given: argparse.Namespace) -> Figure:
     """What the strategies link."""
-    from harness.evidence.figures import matches
+    from harness.evidence.figures.matches import matches
 
     record = records.find(given.results, given.run) if given.run is not None else None
     return matches(given.strategy, record, given.image, given.seed, given.size, given.set)

@@ -18,8 +18,10 @@ from PIL import Image
 from harness import ROOT, plugins, records
 from harness.cli import main
 from harness.engine.pretrain import save
-from harness.evidence import figures
-from harness.evidence.figures import GAP, Weights, links
+from harness.evidence.figures import categories, matches, models, views
+from harness.evidence.figures.drawing import GAP
+from harness.evidence.figures.matches import links
+from harness.evidence.figures.models import Weights
 from harness.experiment import build, rebuild, words
 from methods import geometry
 from methods.boxes import overlaps
@@ -52,7 +54,7 @@ PAIR = view(0, 0, 100, 100), view(150, 50, 50, 150)  # the second one mirrored
 @cache
 def linked(name: str) -> Loss:
     """What a strategy links in PAIR, with random weights."""
-    return figures.link(figures.load(plugins.strategy(name)(), TINY, 0, Weights()), PAIR)
+    return matches.link(models.load(plugins.strategy(name)(), TINY, 0, Weights()), PAIR)
 
 
 @pytest.fixture(scope="module")
@@ -68,61 +70,64 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (run / "config.json").write_text(json.dumps(experiment.settings))
         (run / "run.json").write_text("{}")
         trained = rebuild(experiment.settings)
-        model = figures.load(trained.strategy, trained.recipe, 0, Weights())
+        model = models.load(trained.strategy, trained.recipe, 0, Weights())
         save(model.encoder.state_dict(), run / "backbone.pth")
         save(model.branch.head.state_dict(), run / "heads.pth")
     return folder
 
 
 def test_no_two_channels_share_a_colour_and_a_channel_keeps_its_own() -> None:
-    many = figures.palette(2048)
+    many = categories.palette(2048)
     assert len(np.unique((many * 255).round(), axis=0)) == 2048
     assert ((many >= 0) & (many <= 1)).all()
-    assert (figures.palette(27) == many[:27]).all()
-    few = figures.palette(32)
+    assert (categories.palette(27) == many[:27]).all()
+    few = categories.palette(32)
     gaps = np.linalg.norm(few[:, None] - few[None], axis=2) + 9 * np.eye(32)
     assert gaps.min() > 0.1
 
 
 def test_a_channel_has_one_colour_over_all_views() -> None:
     one, other = (View(torch.full((1, 3, 2, 2), 80, dtype=torch.uint8), *PAIR[0][1:]) for _ in range(2))
-    first, second = figures.blend(one, np.array([[3, 0], [1, 2]])), figures.blend(other, np.array([[0, 1], [2, 3]]))
+    first, second = (
+        categories.blend(one, np.array([[3, 0], [1, 2]])),
+        categories.blend(other, np.array([[0, 1], [2, 3]])),
+    )
     assert (first[0, 0] == second[1, 1]).all()
     assert not (first[0, 0] == second[0, 0]).all()
 
 
 def test_the_overlap_is_where_each_view_shows_it() -> None:
-    assert figures.shared_in(*PAIR) == (0.5, 0.5, 1.0, 1.0)
-    assert figures.shared_in(*PAIR[::-1]) == (0.5, 0.0, 1.0, 0.5)
-    assert figures.shared_in(view(10, 20, 110, 120), view(30, 20, 60, 70)) == pytest.approx((0.2, 0.0, 0.5, 0.5))
+    assert views.shared_in(*PAIR) == (0.5, 0.5, 1.0, 1.0)
+    assert views.shared_in(*PAIR[::-1]) == (0.5, 0.0, 1.0, 0.5)
+    assert views.shared_in(view(10, 20, 110, 120), view(30, 20, 60, 70)) == pytest.approx((0.2, 0.0, 0.5, 0.5))
 
 
 def test_views_are_found_again_and_one_is_mirrored() -> None:
     source = Image.effect_noise((120, 90), 50).convert("RGB")
     for seed in range(5):
-        one, other = figures.find_views(source, TINY, seed, 0, mirrored=True)
-        again = figures.find_views(source, TINY, seed, 0, mirrored=True)
+        one, other = views.find_views(source, TINY, seed, 0, mirrored=True)
+        again = views.find_views(source, TINY, seed, 0, mirrored=True)
         assert torch.equal(one.image, again[0].image)
         assert torch.equal(other.box, again[1].box)
-        assert figures.is_mirrored(one) != figures.is_mirrored(other)
+        assert views.is_mirrored(one) != views.is_mirrored(other)
         upright = [geometry.overlap(seen.box, seen.box)[:, None] for seen in (one, other)]
         assert 0.25 <= float(overlaps(*upright)) <= 0.6
 
 
 def test_views_without_a_mirror_are_better_than_none_but_must_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Image.new("RGB", (120, 90))
-    unflipped = figures.find_views(source, replace(TINY, flip=0.0), 0, 0, mirrored=True)
-    assert not any(map(figures.is_mirrored, unflipped))
-    monkeypatch.setattr(figures, "draw_views", lambda *_: (view(0, 0, 50, 50), view(60, 0, 110, 50)))
+    unflipped = views.find_views(source, replace(TINY, flip=0.0), 0, 0, mirrored=True)
+    assert not any(map(views.is_mirrored, unflipped))
+    monkeypatch.setattr(views, "draw_views", lambda *_: (view(0, 0, 50, 50), view(60, 0, 110, 50)))
     with pytest.raises(ValueError, match="none overlaps"):
-        figures.find_views(source, TINY, 0, 0, mirrored=False)
+        views.find_views(source, TINY, 0, 0, mirrored=False)
 
 
 def test_a_map_is_the_arg_max_of_z_at_every_cell() -> None:
-    model = figures.load(Location(), TINY, 0, Weights())
+    model = models.load(Location(), TINY, 0, Weights())
     looked = model.look(normalise(PAIR[0], torch.device("cpu")))
     cells = model.branch.head(looked.cells).z[0].argmax(dim=1).reshape(looked.shape).numpy()
-    labels = figures.channels(model, PAIR[0])
+    labels = categories.channels(model, PAIR[0])
     assert looked.shape == (3, 3)
     assert labels.shape == (96, 96)
     assert (labels[::95, ::95] == cells[::2, ::2]).all()
@@ -133,7 +138,7 @@ def test_a_map_is_the_arg_max_of_z_at_every_cell() -> None:
 def test_drawn_pairs_of_cells_are_those_of_the_correspondence(name: str) -> None:
     loss = linked(name)
     ax = Figure().add_subplot()
-    shown = figures.show_match(ax, plugins.strategy(name)(), loss)
+    shown = matches.show_match(ax, plugins.strategy(name)(), loss)
     expected = [
         [((q % 3 + 0.5) / 3, (q // 3 + 0.5) / 3), (1 + GAP + (k % 3 + 0.5) / 3, (k // 3 + 0.5) / 3)]
         for q, k in loss.forth.weight[0].nonzero().tolist()
@@ -157,34 +162,34 @@ def test_drawn_places_of_location_are_the_same_in_the_source() -> None:
 
 def test_drawn_boxes_are_valid_pairs_of_the_strategy() -> None:
     ax = Figure().add_subplot()
-    shown = figures.show_match(ax, CandidateRegions(), linked("candidate_regions"))
+    shown = matches.show_match(ax, CandidateRegions(), linked("candidate_regions"))
     pairs = CandidateRegions().boxes(PAIR[0].box, PAIR[1].box, Stream(PAIR[0].seed))
     known = torch.cat([pairs.first, pairs.second], dim=2)[pairs.valid]
     frames = np.array([patch.get_bbox().extents for patch in ax.patches if isinstance(patch, Rectangle)][1::2])
     drawn = torch.tensor(np.hstack([frames[::2], frames[1::2] - [1 + GAP, 0, 1 + GAP, 0]]), dtype=torch.float32)
     away = torch.cdist(drawn, known)
-    assert len(drawn) == shown == figures.BOXES
+    assert len(drawn) == shown == matches.BOXES
     assert away.amin(dim=1).max() < 1e-5
     assert len(away.argmin(dim=1).unique()) == shown
 
 
 def test_many_links_are_thinned_evenly_and_the_caption_says_so() -> None:
     loss = linked("location")
-    few = figures.spread(links(loss), 10)
+    few = matches.spread(links(loss), 10)
     steps = few.sites[:, 0].diff().tolist()
     assert few.sites[[0, -1]].tolist() == [[0, 0], [48, 48]]
     assert len(few.weight) == 10
     assert max(steps) - min(steps) <= 1
-    assert figures.caption(loss, 10).startswith("10 of 49 pairs shown, error 0.")
-    assert figures.caption(linked("simsiam"), 1).startswith("1 pair, error ")
+    assert matches.caption(loss, 10).startswith("10 of 49 pairs shown, error 0.")
+    assert matches.caption(linked("simsiam"), 1).startswith("1 pair, error ")
 
 
 def test_dots_of_a_region_strategy_have_the_colour_of_their_channel() -> None:
     loss = linked("location_region")
     found = links(loss)
-    for rows, seen, colours in zip(loss.forth[:2], loss.views, figures.region_colours(loss, found), strict=True):
+    for rows, seen, colours in zip(loss.forth[:2], loss.views, matches.region_colours(loss, found), strict=True):
         channel = (rows[0] @ seen.z[0]).argmax(dim=1)
-        assert (colours == figures.palette(8)[channel.numpy()]).all()
+        assert (colours == categories.palette(8)[channel.numpy()]).all()
 
 
 def test_a_record_gives_its_experiment_back() -> None:
@@ -214,7 +219,7 @@ def test_figures_are_written_twice_alike(line: str, results: Path, tmp_path: Pat
 
 
 def test_a_strategy_that_pools_first_has_a_map_of_its_cells_too(results: Path, tmp_path: Path) -> None:
-    sheet = figures.categories(records.find(results, "simsiam"), tmp_path, images=1, size=64)
+    sheet = categories.categories(records.find(results, "simsiam"), tmp_path, images=1, size=64)
     assert "of the 2048 channels of z" in sheet.texts[0].get_text()
     assert len(sheet.axes[0].images) == 4
 
@@ -222,12 +227,12 @@ def test_a_strategy_that_pools_first_has_a_map_of_its_cells_too(results: Path, t
 def test_a_run_s_weights_are_drawn_and_not_random_ones(results: Path) -> None:
     record = records.find(results, "location")
     experiment = rebuild(record.settings)
-    known = figures.known_weights(record, experiment.strategy)
-    model = figures.load(experiment.strategy, experiment.recipe, 1, known)
+    known = matches.known_weights(record, experiment.strategy)
+    model = models.load(experiment.strategy, experiment.recipe, 1, known)
     for part, file in ((model.encoder, "backbone.pth"), (model.branch.head, "heads.pth")):
         saved = torch.load(record.folder / file, weights_only=True)
         assert all(torch.equal(weight, saved[name]) for name, weight in part.state_dict().items())
-    assert figures.known_weights(record, CandidateRegions()).heads is None
+    assert matches.known_weights(record, CandidateRegions()).heads is None
 
 
 def test_help_needs_neither_torch_nor_matplotlib() -> None:

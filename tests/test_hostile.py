@@ -32,7 +32,9 @@ from harness import experiment, plugins, records, tables
 from harness.cli import main, one_line
 from harness.engine.backbones import Pretraining
 from harness.engine.pretrain import Training
-from harness.evidence import figures
+from harness.evidence.figures import models
+from harness.evidence.render import render
+from harness.evidence.rows import fill_rows
 from harness.settings import describe, restore
 from methods import views
 from methods.recipe import Recipe
@@ -97,7 +99,7 @@ def tiny() -> Training:
 
 READERS: dict[str, Callable[[Path], object]] = {
     "checkpoint.pth": lambda file: Checkpoint(file).resume(tiny().take),
-    "heads.pth": lambda file: figures.fill(nn.Linear(3, 2), file),
+    "heads.pth": lambda file: models.fill(nn.Linear(3, 2), file),
     "backbone.pth": lambda file: read_backbone(file, 18),
     "backbone.pt": lambda file: read_backbone(file, 18),
     "backbone.pkl": lambda file: read_backbone(file, 18),
@@ -229,7 +231,7 @@ def test_no_cell_of_csv_is_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyP
     table = tables.Table("mine", dict.fromkeys(FORMULAS, "--strategy location"), columns=columns)
     monkeypatch.setitem(tables.TABLES, "mine", table)
     found = [records.read(run_folder(tmp_path, "=1+1", scores={"AP": -1.5, "=AP50": -2.0}))]
-    text = tables.render("mine", tables.rows("mine", [], found), "demo", False, "csv")
+    text = render("mine", fill_rows("mine", [], found), "demo", False, "csv")
     head, *lines = csv.reader(io.StringIO(text, newline=""))
     assert [line[0] for line in lines] == [f"'{records.visible(label)}" for label in FORMULAS]
     assert "'=AP50" in head

@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 
 from harness import records, tables
 from harness.cli import main
-from harness.evidence import plots
+from harness.evidence import plots, style
+from harness.evidence.plots import gauges, scores, steps
+from harness.evidence.plots.parts import axis_of, estimate
+from harness.evidence.rows import Row, fill_rows
 from harness.experiment import build, words
 
 
@@ -40,7 +43,7 @@ def write(results: Path, line: str, ap: float, steps: int) -> None:
 
 def test_every_row_has_a_colour_of_its_own() -> None:
     for table in tables.TABLES.values():
-        colours = [plots.COLOURS[label] for label in (*table.rows, *table.controls)]
+        colours = [style.COLOURS[label] for label in (*table.rows, *table.controls)]
         assert len(set(colours)) == len(colours)
 
 
@@ -49,36 +52,36 @@ def points(ax: Axes) -> set[tuple[float, float]]:
 
 
 def test_dots_lie_at_the_runs_and_their_mean(results: Path) -> None:
-    rows = tables.rows("A1", (), records.read_all(results)[0])
-    ax = plots.measured(Figure().subplots(), rows, tables.SCORES[0])
+    rows = fill_rows("A1", (), records.read_all(results)[0])
+    ax = scores.measured(Figure().subplots(), rows, tables.SCORES[0])
     drawn = points(ax)
     assert {(10, 4), (14, 4), (12, 4), (3, 0)} <= drawn
     assert {y for _, y in drawn} == {0, 4}
     assert [text.get_text() for text in ax.get_yticklabels()][4] == "location (n=2)"
-    paper = plots.reported(Figure().subplots(), rows, tables.SCORES[0])
+    paper = scores.reported(Figure().subplots(), rows, tables.SCORES[0])
     assert (54.9, 4) in points(paper)
 
 
 def test_a_curve_is_the_mean_of_the_runs(results: Path) -> None:
-    (row,) = (row for row in tables.rows("gauges", (), records.read_all(results)[0]) if row.label == "location")
-    assert plots.lines_of(row.runs, tables.Column("loss", "loss")) == ([1, 2], [[9, 8], [13, 12]])
-    ax = plots.gauge(Figure().subplots(), [row], tables.Column("loss", "loss"))
+    (row,) = (row for row in fill_rows("gauges", (), records.read_all(results)[0]) if row.label == "location")
+    assert gauges.lines_of(row.runs, tables.Column("loss", "loss")) == ([1, 2], [[9, 8], [13, 12]])
+    ax = gauges.gauge(Figure().subplots(), [row], tables.Column("loss", "loss"))
     assert np.array_equal(ax.lines[0].get_ydata(), [11, 10])
-    assert plots.lines_of(row.runs, tables.GAUGES[4]) == ([], [[], []])
+    assert gauges.lines_of(row.runs, tables.GAUGES[4]) == ([], [[], []])
 
 
 def test_a_bar_is_the_interval_and_one_seed_has_none(results: Path) -> None:
-    rows = {row.label: row for row in tables.rows("A1", (), records.read_all(results)[0])}
-    mean, ends = plots.estimate(rows["location"], tables.SCORES[0])
+    rows = {row.label: row for row in fill_rows("A1", (), records.read_all(results)[0])}
+    mean, ends = estimate(rows["location"], tables.SCORES[0])
     assert mean == 12
     assert ends is not None
     assert np.allclose(ends, 12.706 * 2, atol=0.01)  # Student's t of one degree of freedom
-    assert plots.estimate(rows["SimSiam"], tables.SCORES[0]) == (3, None)
+    assert estimate(rows["SimSiam"], tables.SCORES[0]) == (3, None)
 
 
 @pytest.mark.parametrize("name", tables.TABLES)
 def test_the_same_records_give_the_same_bytes(name: str, results: Path, tmp_path: Path) -> None:
-    rows = tables.rows(name, (), records.read_all(results)[0])  # of coco without a run
+    rows = fill_rows(name, (), records.read_all(results)[0])  # of coco without a run
     for stem in ("one", "two"):
         plots.write(name, rows, "ours", tmp_path / stem)
     for kind in ("png", "pdf"):
@@ -97,8 +100,8 @@ def test_a_score_against_the_pre_training_gives_the_same_bytes(kind: str, result
 def test_a_score_lies_at_the_steps_of_every_length(results: Path) -> None:
     write(results, "simsiam --set epochs=9", 7.0, steps=9)
     write(results, "random", 5.0, steps=0)
-    found = plots.lengths("A1", (), records.read_all(results)[0])
-    ax = plots.by_steps(Figure().subplots(), found, tables.SCORES[0])
+    found = steps.lengths("A1", (), records.read_all(results)[0])
+    ax = steps.by_steps(Figure().subplots(), found, tables.SCORES[0])
     lines = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in ax.lines}
     assert [y for _, y in lines["SimSiam"]] == [3, 7]
     assert [x / 9 * 2 for x, _ in lines["SimSiam"][1:]] == pytest.approx([lines["SimSiam"][0][0]])
@@ -107,10 +110,10 @@ def test_a_score_lies_at_the_steps_of_every_length(results: Path) -> None:
 
 
 def test_a_score_lies_at_its_run_s_gauge(results: Path) -> None:
-    rows = tables.rows("A1", (), records.read_all(results)[0])
-    ax = plots.by_gauge(Figure().subplots(), rows, tables.GAUGES[3], tables.SCORES[0])
+    rows = fill_rows("A1", (), records.read_all(results)[0])
+    ax = gauges.by_gauge(Figure().subplots(), rows, tables.GAUGES[3], tables.SCORES[0])
     assert {(49, 10), (49, 14), (49, 12), (49, 3)} == points(ax)
-    assert (ax.get_xlabel(), plots.axis_of(tables.SCORES[0])) == ("pairs an image", "AP, %")
+    assert (ax.get_xlabel(), axis_of(tables.SCORES[0])) == ("pairs an image", "AP, %")
 
 
 @pytest.mark.parametrize(
@@ -129,9 +132,9 @@ def test_what_cannot_be_drawn_is_said_in_one_line(
 
 
 def test_rows_of_one_s_own_are_drawn_as_text_with_a_look_of_their_own(tmp_path: Path) -> None:
-    row = tables.Row(r"_50%_{x}$ $\input{a}$", False, "", {"x": 1.0}, (), None)
+    row = Row(r"_50%_{x}$ $\input{a}$", False, "", {"x": 1.0}, (), None)
     plots.write("A1", [row], r"$\no$", tmp_path / "own", [tables.Column("x", r"$\frac$")])
-    assert plots.look(row.label) == plots.look(row.label) != plots.look("another")
+    assert style.look(row.label) == style.look(row.label) != style.look("another")
 
 
 def test_without_a_run_there_is_nothing_to_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

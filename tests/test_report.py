@@ -10,7 +10,9 @@ import pytest
 
 from harness import ROOT, records, tables
 from harness.cli import main
-from harness.evidence import claims, report
+from harness.evidence import claims, render
+from harness.evidence.report import pictures, source
+from harness.evidence.rows import fill_rows
 from harness.experiment import build, words
 from tests.pictures import photos
 
@@ -83,12 +85,12 @@ def test_the_demo_s_page_holds_its_numbers_and_verdicts(demo: str) -> None:
     assert len(demo) < 1_500_000
     assert "NOT comparable with the paper's numbers" in found.text
     assert "33 counted of 33 recorded" in found.text
-    rows = tables.rows("A1", (), records.read_all(DEMO)[0])
+    rows = fill_rows("A1", (), records.read_all(DEMO)[0])
     known = claims.evidence("A1", "AP", rows, "demo", False)
     for name, judged in claims.findings(known).verdicts.items():
         assert f"{name} {judged[1]} ours: {claims.behind_it(judged[0])}" in found.text
     for row in rows:
-        assert tables.ours(row, tables.SCORES[1]) in found.text
+        assert render.ours(row, tables.SCORES[1]) in found.text
         assert all(run.id in found.text for run in row.runs)
     assert len([tag for tag, _ in found.tags if tag == "img"]) == 5
     assert all(facts["alt"] for tag, facts in found.tags if tag == "img")
@@ -166,9 +168,9 @@ def test_words_for_the_whole_table_choose_the_runs_and_are_named(tmp_path: Path)
 def test_a_coco_table_is_shown_where_a_run_fills_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     table = tables.Table("ours", {"location": "--strategy location"})
     monkeypatch.setitem(tables.TABLES, "coco", table)
-    assert report.read([], [], "demo", False, tmp_path).names == report.ALWAYS
+    assert source.read([], [], "demo", False, tmp_path).names == source.ALWAYS
     plant(tmp_path, "--strategy location")
-    assert report.read([], [], "demo", False, tmp_path).names == ("A1", "A2", "coco", "gauges")
+    assert source.read([], [], "demo", False, tmp_path).names == ("A1", "A2", "coco", "gauges")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_the_out_file_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_large_figure_is_made_small(tmp_path: Path) -> None:
     (file,) = photos(tmp_path, 1, (2400, 1200))
-    uri = report.picture(file, "command", "told").uri
+    uri = pictures.picture(file, "command", "told").uri
     assert uri is not None
     assert uri.startswith("data:image/jpeg;base64,")
     assert len(uri) < file.stat().st_size

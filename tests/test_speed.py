@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import records, tables
+from harness import records
+from harness.evidence.rows import fill_rows
 from methods.recipe import Recipe
 from tests import rivals, speed
 from tests.detections import Amount
@@ -46,7 +47,7 @@ def test_a_table_of_many_copied_records_is_measured(tmp_path: Path) -> None:
     speed.copies(tmp_path, 34)
     known, broken = records.read_all(tmp_path)
     assert (len(known), len({run.settings["seed"] for run in known}), broken) == (34, 34, [])
-    assert 0 < sum(row.n for row in tables.rows("A1", (), known)) < 34
+    assert 0 < sum(row.n for row in fill_rows("A1", (), known)) < 34
     assert [text.split("  ")[0] for text in speed.many_runs(2, 1)][2:] == ["seconds", "peak memory, MiB"]
 
 

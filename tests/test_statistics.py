@@ -15,8 +15,9 @@ from statsmodels.stats.multitest import multipletests
 
 from harness import ROOT, records, tables
 from harness.cli import main
-from harness.evidence import claims
+from harness.evidence import claims, power
 from harness.evidence import statistics as ours
+from harness.evidence.rows import fill_rows
 from harness.experiment import build, words
 
 STUDIES = 1000
@@ -184,9 +185,9 @@ def test_the_seeds_needed_at_the_ends() -> None:
     assert ours.seeds_needed(1.0, 0.0, 0.8) == 2
     assert ours.seeds_needed(17.2, 0.28, 0.8) == 2
     assert ours.seeds_needed(0.01, 1.0, 0.8) == 78_489  # ((1.960 + 0.842) / 0.01)²
-    for power in (0.0, 1.0, 1.2):
+    for impossible in (0.0, 1.0, 1.2):
         with pytest.raises(ValueError, match="more than 0 and less than 1"):
-            ours.seeds_needed(1.0, 1.0, power)
+            ours.seeds_needed(1.0, 1.0, impossible)
 
 
 def runs(scores: Sequence[float]) -> dict[int, list[float]]:
@@ -229,11 +230,11 @@ def test_rows_without_a_common_seed_are_not_compared() -> None:
 def test_every_claim_is_positive_in_the_paper_or_within_its_margin() -> None:
     for name, made in CLAIMS.items():
         for score in tables.SCORES:
-            known = claims.evidence(name, score.name, tables.rows(name, (), []), "paper", False)
+            known = claims.evidence(name, score.name, fill_rows(name, (), []), "paper", False)
             for claim in made:
                 gap = known.gap(claim)
                 assert gap > 0 if claim.margin is None else abs(gap) < claim.margin
-    names = [known.name(claim) for known in [claims.evidence("A1", "AP", tables.rows("A1", (), []), "demo", False)]
+    names = [known.name(claim) for known in [claims.evidence("A1", "AP", fill_rows("A1", (), []), "demo", False)]
              for claim in CLAIMS["A1"]]  # fmt: skip
     assert "A1: location > pixel distance by 1.2" in names
 
@@ -241,7 +242,7 @@ def test_every_claim_is_positive_in_the_paper_or_within_its_margin() -> None:
 def test_a_claim_on_a_row_without_a_number_of_the_paper_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     bold = replace(tables.TABLES["A1"], claims=(tables.Claim("random", "SimSiam"), *CLAIMS["A1"]))
     monkeypatch.setitem(tables.TABLES, "A1", bold)
-    known = claims.evidence("A1", "AP", tables.rows("A1", (), []), "demo", False)
+    known = claims.evidence("A1", "AP", fill_rows("A1", (), []), "demo", False)
     assert known.claims == CLAIMS["A1"]
     assert "random >" not in claims.report(known, None, "text")
 
@@ -263,7 +264,7 @@ def records_of(gap: float, seeds: int) -> list[records.Record]:
 
 
 def test_a_gap_is_reproduced_only_at_the_paper_s_scale_and_the_best_is_bold() -> None:
-    rows = tables.rows("A1", ["--preset", "paper"], records_of(1.2, 4))
+    rows = fill_rows("A1", ["--preset", "paper"], records_of(1.2, 4))
     claim = CLAIMS["A1"][2]
     known = claims.evidence("A1", "AP", rows, "paper", False)
     assert claims.judge(known, claim)[1].word == "reproduced"
@@ -271,12 +272,12 @@ def test_a_gap_is_reproduced_only_at_the_paper_s_scale_and_the_best_is_bold() ->
     text = claims.report(known, "pixel distance", "md")
     assert "**location**" in text
     assert "n = 4 cannot give less than 0.125" in text
-    near = claims.evidence("A1", "AP", tables.rows("A1", ["--preset", "paper"], records_of(0.1, 4)), "paper", False)
+    near = claims.evidence("A1", "AP", fill_rows("A1", ["--preset", "paper"], records_of(0.1, 4)), "paper", False)
     assert "**" not in claims.report(near, None, "md")
 
 
 def test_one_seed_says_what_it_can() -> None:
-    known = claims.evidence("A1", "AP", tables.rows("A1", ["--preset", "paper"], records_of(1.2, 1)), "paper", False)
+    known = claims.evidence("A1", "AP", fill_rows("A1", ["--preset", "paper"], records_of(1.2, 1)), "paper", False)
     text = claims.report(known, "pixel distance", "text")
     assert "+1.20" in text
     assert "n = 1: a difference, but no spread, interval or p" in text
@@ -321,17 +322,17 @@ def test_a_plan_counts_what_is_missing_at_the_recorded_time(capsys: pytest.Captu
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     (line,) = [line for line in text.splitlines() if "pixel distance by 1.2" in line]
-    known = claims.evidence("A1", "AP", tables.rows("A1", (), records.read_all(Path(DEMO))[0]), "demo", False)
-    std, seeds, source = claims.needs(known, CLAIMS["A1"][2], 0.8)
+    known = claims.evidence("A1", "AP", fill_rows("A1", (), records.read_all(Path(DEMO))[0]), "demo", False)
+    std, seeds, source = power.needs(known, CLAIMS["A1"][2], 0.8)
     assert std is not None
     assert line.split()[-5:-1] == [f"{std:.2f}", source, str(seeds), str(2 * (seeds - 3))]
     assert "GPU-hours, 0.041 a run:\n  mean of 24 recorded runs, NVIDIA H100" in text
 
 
 def test_a_plan_before_anything_is_run_takes_the_published_noise() -> None:
-    known = claims.evidence("A2", "AP", tables.rows("A2", (), []), "paper", False)
-    assert claims.recorded_cost(known.rows) is None
-    text = claims.plan(known, 0.8, claims.Cost(10.0, "GPU-hours", "assumed"))
+    known = claims.evidence("A2", "AP", fill_rows("A2", (), []), "paper", False)
+    assert power.recorded_cost(known.rows) is None
+    text = power.plan(known, 0.8, power.Cost(10.0, "GPU-hours", "assumed"))
     needed = ours.seeds_needed(0.6, 2**0.5 * 0.2, 0.8)
     (line,) = [line for line in text.splitlines() if "regular grid" in line]
     assert line.split()[-5:] == ["0.28", "paper", str(needed), str(2 * needed), f"{20.0 * needed:.1f}"]

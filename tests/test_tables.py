@@ -15,7 +15,9 @@ import pytest
 from benchmarks.resuming import files
 from harness import records, tables
 from harness.engine.machine import Machine
+from harness.evidence import render
 from harness.evidence.compare import compare
+from harness.evidence.rows import Row, fill_rows, left_out
 from harness.experiment import Experiment, build, words
 from harness.verbs import reproduce as module
 from harness.verbs.reproduce import plan, reproduce
@@ -31,12 +33,12 @@ def record(line: str, ap: float | None, name: str = "r") -> records.Record:
     return records.Record(Path(name), settings(line), scores, "COMPLETED" if scores else "RUNNING")
 
 
-def lines(found: Sequence[records.Record], extra: Sequence[str] = ()) -> dict[str, tables.Row]:
-    return {row.label: row for row in tables.rows("A1", extra, found)}
+def lines(found: Sequence[records.Record], extra: Sequence[str] = ()) -> dict[str, Row]:
+    return {row.label: row for row in fill_rows("A1", extra, found)}
 
 
 def test_an_empty_checkout_s_table_is_the_to_do_list() -> None:
-    text = tables.render("A1", list(lines([]).values()), "demo", False, "text")
+    text = render.render("A1", list(lines([]).values()), "demo", False, "text")
     assert "harness run --strategy location\n" in text
     assert "54.9" in text
     assert "NOT comparable" in text
@@ -72,27 +74,27 @@ def test_words_for_the_whole_table_choose_other_runs() -> None:
 
 
 def test_the_first_row_of_a2_is_a1_s_location() -> None:
-    first = tables.rows("A2", (), [record("--strategy location", 10)])[0]
+    first = fill_rows("A2", (), [record("--strategy location", 10)])[0]
     assert first.n == 1
 
 
 def test_every_row_of_the_paper_has_its_numbers() -> None:
     for name, table in tables.TABLES.items():
-        for row in tables.rows(name, (), []):
+        for row in fill_rows(name, (), []):
             assert bool(row.reported) == (name in ("A1", "A2") and not row.control)
         assert len(table.rows) == {"A1": 6, "A2": 4, "coco": 6, "gauges": 9}[name]
 
 
 def test_mean_spread_and_n_in_every_format() -> None:
     found = list(lines([record("--strategy location", 10), record("--strategy location --seed 1", 12)]).values())
-    assert "11.0 ± 1.4" in tables.render("A1", found, "demo", False, "text")
-    assert "| location" in tables.render("A1", found, "demo", False, "md")
-    assert r"\toprule" in tables.render("A1", found, "demo", False, "latex")
+    assert "11.0 ± 1.4" in render.render("A1", found, "demo", False, "text")
+    assert "| location" in render.render("A1", found, "demo", False, "md")
+    assert r"\toprule" in render.render("A1", found, "demo", False, "latex")
     entry = next(
-        row for row in json.loads(tables.render("A1", found, "demo", False, "json")) if row["row"] == "location"
+        row for row in json.loads(render.render("A1", found, "demo", False, "json")) if row["row"] == "location"
     )
     assert (entry["AP"], entry["AP_std"], entry["n"], entry["paper_AP"]) == (11.0, 1.4142, 2, 54.9)
-    cells = {row["row"]: row for row in csv.DictReader(io.StringIO(tables.render("A1", found, "demo", False, "csv")))}
+    cells = {row["row"]: row for row in csv.DictReader(io.StringIO(render.render("A1", found, "demo", False, "csv")))}
     assert (cells["location"]["AP"], cells["SimSiam"]["AP"]) == ("11.0", "")
 
 
@@ -104,7 +106,7 @@ def test_latex_prints_every_sign_as_text(monkeypatch: pytest.MonkeyPatch, tmp_pa
                          {"random": "--strategy random"}, columns=(tables.Column("AP", HOSTILE),))  # fmt: skip
     monkeypatch.setitem(tables.TABLES, "own", table)
     found = [record("--strategy location", 10), record("--strategy location --seed 1", 12)]
-    text = tables.render("own", tables.rows("own", (), found), "demo", False, "latex")
+    text = render.render("own", fill_rows("own", (), found), "demo", False, "latex")
     body = [line for line in text.splitlines() if not line.startswith("%")]
     assert body[0] == r"\begin{tabular}{lrr}"
     assert [line for line in body if line.endswith("rule")] == [
@@ -127,14 +129,14 @@ def test_a_table_of_scores_reads_no_curve(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(records, "read_curve", lambda folder: pytest.fail("a curve was read"))
     row = lines([record("--strategy location", 10)])["location"]
     for style in ("text", "latex", "csv", "json"):
-        assert "10" in tables.render("A1", [row], "demo", False, style)
+        assert "10" in render.render("A1", [row], "demo", False, style)
 
 
 def test_a_row_that_the_words_mean_nothing_to_says_so() -> None:
     found = lines([], ["--set", "match.min_overlap=5"])
     assert (found["location"].missing, found["shuffled"].missing) == (None, None)
     assert str(found["SimSiam"].missing).startswith("no field 'min_overlap'")
-    assert "SimSiam: no field 'min_overlap'" in tables.render("A1", list(found.values()), "demo", False, "text")
+    assert "SimSiam: no field 'min_overlap'" in render.render("A1", list(found.values()), "demo", False, "text")
 
 
 def test_both_tables_hold_nine_experiments_and_two_controls() -> None:
@@ -183,9 +185,9 @@ def test_the_gauges_are_the_means_of_the_last_epoch(tmp_path: Path) -> None:
     (tmp_path / "r" / "curve.jsonl").write_text(text, encoding="utf-8")
     run = record("--strategy location", 10, str(tmp_path / "r"))
     assert run.gauges() == {"error": 2.5}
-    row = next(row for row in tables.rows("gauges", (), [run]) if row.label == "location")
+    row = next(row for row in fill_rows("gauges", (), [run]) if row.label == "location")
     assert (row.n, row.values(tables.GAUGES[4]), row.values(tables.GAUGES[3])) == (1, [2.5], [])
-    assert "2.50" in tables.render("gauges", [row], "demo", False, "text")
+    assert "2.50" in render.render("gauges", [row], "demo", False, "text")
 
 
 def test_why_says_what_keeps_a_run_from_its_row() -> None:
@@ -194,11 +196,11 @@ def test_why_says_what_keeps_a_run_from_its_row() -> None:
         record("--strategy location --set epochs=3 --set match.sampler.side=5", 10, "other"),
         record("--strategy simsiam", None, "half"),
     ]
-    assert tables.left_out(list(lines(found).values()), found) == [
+    assert left_out(list(lines(found).values()), found) == [
         "other is no location: match.sampler.side=5, not 7; recipe.epochs=3, not 4",
         "half is no SimSiam: it is RUNNING, not finished",
     ]
-    assert tables.left_out(list(lines(found[:1]).values()), found[:1]) == ["Every run counts."]
+    assert left_out(list(lines(found[:1]).values()), found[:1]) == ["Every run counts."]
 
 
 def test_two_runs_are_compared_field_by_field(tmp_path: Path) -> None:
@@ -237,16 +239,14 @@ def test_runs_on_other_data_are_not_averaged(part: str, tmp_path: Path) -> None:
     rows = lines(found)
     assert rows["location"].values(tables.SCORES[0]) == [10]
     named = {"data": "data", "judged": "benchmark_data"}[part]
-    assert tables.left_out(list(rows.values()), found) == [
-        f"3 is no location: its {named} is not that of most runs here (c)"
-    ]
+    assert left_out(list(rows.values()), found) == [f"3 is no location: its {named} is not that of most runs here (c)"]
 
 
 def test_a_copied_record_counts_once(tmp_path: Path) -> None:
     found = [stored(tmp_path / name, "--strategy location --seed 2", 10) for name in ("1", "2")]
     rows = lines(found)
     assert (rows["location"].count, [run.id for run in rows["location"].runs]) == ("1", ["1"])
-    assert tables.left_out(list(rows.values()), found) == [
+    assert left_out(list(rows.values()), found) == [
         "2 is no location: another record here is of its seed 2 and trial 0"
     ]
 
@@ -265,13 +265,13 @@ def test_the_mean_is_that_of_the_seeds_however_many_trials_each_has() -> None:
     row = lines(trials({0: [10, 12, 14], 1: [20]}))["location"]
     assert row.seeds(tables.SCORES[0]) == {0: [10, 12, 14], 1: [20]}
     assert (row.n, row.count) == (2, "2×1–3")
-    assert tables.ours(row, tables.SCORES[0]) == "16.0 ± 5.7"
-    entry = tables.line(row, tables.SCORES)
+    assert render.ours(row, tables.SCORES[0]) == "16.0 ± 5.7"
+    entry = render.line(row, tables.SCORES)
     assert (entry["AP"], entry["AP_std"], entry["n"], entry["trials"]) == (16.0, 5.6569, 2, 4)
-    assert "n×k: k fine-tuning trials a seed" in tables.render("A1", [row], "demo", False, "text")
+    assert "n×k: k fine-tuning trials a seed" in render.render("A1", [row], "demo", False, "text")
 
 
 def test_of_one_seed_the_spread_is_its_trials() -> None:
     row = lines(trials({3: [10, 12]}))["location"]
-    assert (row.count, tables.ours(row, tables.SCORES[0])) == ("1×2", "11.0 ± 1.4")
-    assert tables.ours(lines(trials({3: [10]}))["location"], tables.SCORES[0]) == "10.0"
+    assert (row.count, render.ours(row, tables.SCORES[0])) == ("1×2", "11.0 ± 1.4")
+    assert render.ours(lines(trials({3: [10]}))["location"], tables.SCORES[0]) == "10.0"

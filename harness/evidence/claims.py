@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import statistics
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from harness import ROOT, plugins
+from harness.evidence.render import laid_out, scale
+from harness.evidence.rows import Row
 from harness.evidence.statistics import (
     ALPHA,
     BOOTSTRAP_FROM,
@@ -27,14 +28,11 @@ from harness.evidence.statistics import (
     cell,
     compare,
     floor,
-    room,
-    seeds_needed,
     verdict,
 )
-from harness.tables import GAUGES, TABLES, Claim, Column, Row, laid_out, named, scale
+from harness.tables import GAUGES, TABLES, Claim, Column, named
 
 POWER = 0.8
-MEASURED_FROM = 3  # shared seeds whose spread is believed before the published one
 
 
 @dataclass(frozen=True)
@@ -233,68 +231,3 @@ def small(p: float | None) -> str:
 def span(found: Interval | None) -> str:
     """An interval, or a dash."""
     return "–" if found is None else f"[{found.low:.2f}, {found.high:.2f}]"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one run, in hours of a device."""
-
-    hours: float
-    unit: str  # GPU-hours, CPU-hours or device-hours
-    source: str
-
-
-def recorded_cost(rows: Sequence[Row]) -> Cost | None:
-    """The mean of the rows' recorded runs; None where none tells its time."""
-    told = [run.provenance for row in rows for run in row.runs]
-    facts = [one for one in told if "seconds" in one and "device" in one.get("machine", {})]
-    if not facts:
-        return None
-    devices = sorted({one["machine"]["device"] for one in facts})
-    on_cpu = [name.startswith("CPU") for name in devices]
-    unit = "CPU-hours" if all(on_cpu) else "device-hours" if any(on_cpu) else "GPU-hours"
-    mean = statistics.fmean(sum(one["seconds"].values()) for one in facts) / 3600
-    return Cost(mean, unit, f"mean of {len(facts)} recorded runs, {', '.join(devices)}")
-
-
-def plan(known: Evidence, power: float, cost: Cost) -> str:
-    """The seeds that each claim needs at that power, the runs that are missing for them and their hours."""
-    lines: list[list[str]] = []
-    wanted: dict[str, int] = {}
-    for claim in known.claims:
-        if claim.margin is not None and not known.comparable:
-            lines.append([known.name(claim), "", "–", "–", "–"])
-            continue
-        std, seeds, source = needs(known, claim, power)
-        if std is None:
-            lines.append([known.name(claim), "not known", "–", "–", "–"])
-            continue
-        pair = {label: max(0, seeds - len(known.runs[label])) for label in (claim.more, claim.less)}
-        wanted = {**wanted, **{label: max(count, wanted.get(label, 0)) for label, count in pair.items()}}
-        runs = sum(pair.values())
-        lines.append([known.name(claim), f"{std:.2f} {source}", f"{seeds:,}", f"{runs:,}", f"{runs * cost.hours:,.1f}"])
-    total = sum(wanted.values())
-    lines.append(["all claims, a row's runs shared", "", "", f"{total:,}", f"{total * cost.hours:,.1f}"])
-    return "\n".join([
-        f"Table {known.table}, {known.score.name}: seeds n that decide each claim with power {power:g}, two-sided 5 %",
-        *scale(known.preset, known.changed),
-        "",
-        laid_out(["claim, with the paper's gap", "noise", "n", "runs", "hours"], lines, "text"),
-        "",
-        "noise: standard deviation of a seed's difference of two rows, measured here, or",
-        "of the paper's scale: √2 × that of one fine-tuning, which leaves the seeds out;",
-        "measured on 3 seeds the true one may be half or six times it (on 10: 0.7 to 1.8)",
-        "runs: still missing, one fine-tuning each; n: a paired t test on the seeds; ≈ by",
-        "the nearer end of its margin, which decides at the paper's scale alone",
-        f"hours: {cost.unit}, {cost.hours:.2g} a run:",
-        f"  {cost.source}",
-    ])  # fmt: skip
-
-
-def needs(known: Evidence, claim: Claim, power: float) -> tuple[float | None, int, str]:
-    """The noise of a claim's difference, the seeds that it needs, and where the noise is from."""
-    found = compare(known.runs[claim.more], known.runs[claim.less])
-    measured = found.std if found.seeds >= MEASURED_FROM else None
-    std = published_noise(known.score.name) if measured is None else measured
-    source = "paper" if measured is None else f"n={found.seeds}"
-    return std, 0 if std is None else seeds_needed(room(known.gap(claim), claim.margin), std, power), source

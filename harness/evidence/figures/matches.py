@@ -5,10 +5,8 @@ Unit coordinates lie in a view as it is seen, x to the right and y down, whether
 
 from __future__ import annotations
 
-import colorsys
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,48 +16,48 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.style import context
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmarks.scenes.compose import compose
 from benchmarks.scenes.layout import Layout
 from harness import plugins, records
 from harness.engine.gauges import match_error, places
-from harness.engine.images import list_images, source_of
-from harness.evidence.plots import save
+from harness.evidence.figures.categories import palette
+from harness.evidence.figures.drawing import (
+    FIRST,
+    GAP,
+    SECOND,
+    STYLE,
+    WIDTH,
+    Pixels,
+    bare,
+    cased,
+    pixels,
+    show_views,
+    views_told,
+)
+from harness.evidence.figures.models import Weights, load
+from harness.evidence.figures.views import display, find_views, is_mirrored
 from harness.experiment import change, rebuild, split_change
 from harness.presets import PRESETS
 from harness.tables import TABLES
 from methods import geometry
-from methods.boxes import Pairs, overlaps, place
+from methods.boxes import Pairs
 from methods.chance import Stream
 from methods.pixsim import Loss, PixSim
-from methods.recipe import Recipe, require
+from methods.recipe import require
 from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.simsiam import SimSiam
-from methods.views import View, mix, normalise, read, two_views
+from methods.views import View, normalise, read
 
-STYLE = {"font.family": "DejaVu Sans", "font.size": 7, "axes.linewidth": 1.2, "pdf.fonttype": 42, "savefig.dpi": 200}
-WIDTH = 7.0  # inches, a page's two columns
-FIRST, SECOND = "#0072b2", "#e69f00"  # the frames of the two views (Okabe and Ito's blue and orange)
 COLOURS = ("#56b4e9", "#d55e00", "#009e73", "#f0e442", "#cc79a7", "#000000")  # of boxes, theirs too
 HALO = (withStroke(linewidth=1.5, foreground="white"),)  # of letters on a picture
-GAP = 0.12  # between two views, in sides of a view
-COLUMNS = 3  # pairs of views in a row of Fig. A1
-OPACITY = 0.6  # of a category over its view
 FADED = 0.6  # of a view under what is linked
 LINES, BOXES = 60, len(COLOURS)  # drawn at most in a panel
-IOU = 0.25, 0.6  # of the views that a figure looks for
-TRIES = 300  # pairs of views that it looks at
-SMALLEST = 32  # pixels a side of a view: the encoder's stride
 SCENE = Layout(size=320), 0, "trainval", 3  # the embedded image of which `matches` shows two views
-
-Pixels = NDArray[np.float64]
 
 
 class Links(NamedTuple):
@@ -69,201 +67,6 @@ class Links(NamedTuple):
     second: Tensor  # [n, 2] likewise
     weight: Tensor  # [n] > 0, 1 for the strongest
     sites: Tensor  # [n, 2] the rows of Q and of K
-
-
-class Weights(NamedTuple):
-    """Files of trained weights, None for the seed's random ones."""
-
-    backbone: Path | None = None
-    heads: Path | None = None
-
-
-# Two views
-
-
-def find_views(source: Image.Image, recipe: Recipe, seed: int, index: int, mirrored: bool) -> tuple[View, View]:
-    """The first views of image `index`, epoch by epoch, that overlap by IOU, one alone mirrored if asked and possible.
-
-    Else the first that come nearest to that; ValueError where none overlap. Images [1, 3, S, S] are uint8.
-    """
-    best, most = None, 0
-    for epoch in range(TRIES):
-        drawn = draw_views(source, recipe, mix(seed, epoch, index))
-        if (fit := fitness(*drawn, mirrored and 0 < recipe.flip < 1)) > most:
-            best, most = drawn, fit
-        if most == 3:
-            break
-    if best is None:
-        raise ValueError(f"of {TRIES} pairs of views none overlaps: raise crop={recipe.crop}")
-    return best
-
-
-def draw_views(source: Image.Image, recipe: Recipe, seed: int) -> tuple[View, View]:
-    """The two views that the pre-training's data set makes from a seed, as batches of one."""
-    one, other = (View(*(part[None] for part in single)) for single in two_views(source, recipe, seed))
-    return one, other
-
-
-def fitness(one: View, other: View, mirrored: bool) -> int:
-    """0 without an overlap, 1 with one, 2 with one that is neither small nor large, 3 if also mirrored as asked."""
-    shared = float(overlaps(*(geometry.overlap(each.box, each.box)[:, None] for each in (one, other))))
-    if shared <= 0 or not IOU[0] <= shared <= IOU[1]:
-        return int(shared > 0)
-    return 2 + int(not mirrored or is_mirrored(one) != is_mirrored(other))
-
-
-def is_mirrored(seen: View) -> bool:
-    """Whether the view's left is its source's right."""
-    return bool(seen.box[0, 0] > seen.box[0, 2])
-
-
-def shared_in(seen: View, other: View) -> tuple[float, float, float, float]:
-    """The overlap with the other view, x0, y0, x1, y1 in a view's unit coordinates."""
-    x0, y0, x1, y1 = place(geometry.overlap(seen.box, other.box)[:, None], seen.box)[0, 0].tolist()
-    return x0, y0, x1, y1
-
-
-def display(recipe: Recipe, size: int) -> Recipe:
-    """The recipe with views of another size and their own colours."""
-    require("--size", size, size >= SMALLEST, f"at least {SMALLEST}")
-    return replace(recipe, size=size, jitter=0.0, grey=0.0, blur=0.0)
-
-
-# Models
-
-
-def load(strategy: Any, recipe: Recipe, seed: int, weights: Weights) -> PixSim:
-    """The model that a pre-training begins with, trained weights in the place of random ones, in eval mode."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        model = PixSim(strategy, recipe)
-    for part, file in zip((model.encoder, model.branch.head), weights, strict=True):
-        if file is not None:
-            fill(part, file)
-    return model.eval()
-
-
-def fill(part: torch.nn.Module, file: Path) -> None:
-    """Load a state dict; ValueError in one line where it is none or does not fit."""
-    try:
-        part.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
-    except Exception as error:  # torch raises whatever a damaged file leads it into
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{file}: not the weights of these settings ({said})") from error
-
-
-# Figure A1
-
-
-@context(STYLE, after_reset=True)
-def categories(record: records.Record, cache: Path, images: int, size: int) -> Figure:
-    """Fig. A1 (METHODS 7.3): in two views of each of so many of a run's images, the arg-max channel of z by colour."""
-    trained, seed = rebuild(record.settings), record.settings["seed"]
-    recipe = display(trained.recipe, size)
-    weights = Weights(*records.weights_of(record, "backbone.pth", "heads.pth"))
-    pairs = views_of(list_images(source_of(trained, cache)), recipe, seed, images)
-    model = load(trained.strategy, recipe, seed, weights)
-    maps = [(channels(model, one), channels(model, other)) for one, other in pairs]
-    count, used = model.branch.head.predictor[-1].out_features, len(np.unique(maps))
-    note = f"Run {record.id}: the largest of the {count} channels of z at each place, {used} of them seen here; "
-    return category_sheet(pairs, maps, note + views_told(model, pairs[0][0]))
-
-
-def views_of(listed: Sequence[Path], recipe: Recipe, seed: int, images: int) -> list[tuple[View, View]]:
-    """Two views of each of so many of a run's images, evenly spread over them."""
-    require("--images", images, 1 <= images <= len(listed), f"between 1 and {len(listed)}, as many as the run has")
-    chosen = [number * len(listed) // images for number in range(images)]
-    return [find_views(read(listed[index]), recipe, seed, index, mirrored=False) for index in chosen]
-
-
-@torch.no_grad()
-def channels(model: PixSim, seen: View) -> NDArray[np.int64]:
-    """The channel [S, S] of which z, computed at every cell of a view and enlarged bilinearly, is the largest."""
-    looked = model.look(normalise(seen, torch.device("cpu")))
-    logits = model.branch.head(looked.cells).z.mT.unflatten(2, looked.shape)
-    side = seen.image.shape[-1]
-    enlarged = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
-    found: NDArray[np.int64] = enlarged.argmax(dim=1)[0].numpy()
-    return found
-
-
-def palette(count: int) -> Pixels:
-    """Colours [count, 3] of the channels 0 … count − 1; a channel has its colour whatever the count.
-
-    Hue, lightness and saturation follow Roberts's R3 sequence (2018), which keeps the points of any beginning apart.
-    """
-    ratio = 1.2207440846057596  # the root of x⁴ = x + 1
-    steps = np.arange(1, count + 1)[:, None] / ratio ** np.arange(1, 4) % 1
-    return np.array([colorsys.hls_to_rgb(hue, 0.35 + 0.4 * light, 0.6 + 0.4 * full) for hue, light, full in steps])
-
-
-def category_sheet(
-    pairs: Sequence[tuple[View, View]], maps: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], note: str
-) -> Figure:
-    """The pairs of views in rows, each above the same two under their categories."""
-    columns = min(COLUMNS, len(pairs))
-    rows = -(-len(pairs) // columns)
-    height = rows * (WIDTH / COLUMNS - 0.02) + 0.2
-    figure = Figure(figsize=(columns * WIDTH / COLUMNS, height))
-    figure.subplots_adjust(0.01, 0.22 / height, 0.99, 1 - 0.02 / height, hspace=0.04, wspace=0.06)
-    for number, (pair, labels) in enumerate(zip(pairs, maps, strict=True), start=1):
-        ax = figure.add_subplot(rows, columns, number)
-        show_views(ax, pair, [pixels(seen) for seen in pair])
-        show_views(ax, pair, [blend(*both) for both in zip(pair, labels, strict=True)], top=1 + GAP / 2)
-        bare(ax, height=2 + GAP / 2)
-    figure.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=6, color="0.3")
-    return figure
-
-
-def blend(seen: View, labels: NDArray[np.int64]) -> Pixels:
-    """A view's grey levels [S, S, 3] under the colours of its labels [S, S], which so keep their hue everywhere."""
-    grey = pixels(seen).mean(axis=2, keepdims=True)
-    mixed: Pixels = OPACITY * palette(int(labels.max()) + 1)[labels] + (1 - OPACITY) * grey
-    return mixed
-
-
-def pixels(seen: View) -> Pixels:
-    """A uint8 view as it is drawn: [S, S, 3] from 0 to 1."""
-    shown: Pixels = seen.image[0].permute(1, 2, 0).numpy() / 255
-    return shown
-
-
-# Drawing
-
-
-def show_views(ax: Axes, pair: tuple[View, View], drawn: Sequence[Pixels], top: float = 0.0) -> Axes:
-    """Both views side by side in axes whose unit is a view's side, each framed and with the overlap in dashes."""
-    for number, (seen, other) in enumerate((pair, pair[::-1])):
-        left = number * (1 + GAP)
-        ax.imshow(drawn[number], extent=(left, left + 1, top + 1, top), interpolation="nearest")
-        outline(ax, (-0.013, -0.013, 1.013, 1.013), (left, top), color=(FIRST, SECOND)[number], linewidth=1.4)
-        shared = shared_in(seen, other)
-        if shared[2] > shared[0] and shared[3] > shared[1]:
-            outline(ax, shared, (left, top), color="white", linewidth=1.6)
-            outline(ax, shared, (left, top), color="black", linewidth=0.9, linestyle=(0, (3, 2)))
-    return bare(ax)
-
-
-def outline(ax: Axes, box: Sequence[float], at: tuple[float, float], **style: Any) -> None:
-    """A frame x0, y0, x1, y1 in the unit coordinates of what begins at a place of the axes."""
-    x0, y0, x1, y1 = box
-    ax.add_patch(Rectangle((at[0] + x0, at[1] + y0), x1 - x0, y1 - y0, fill=False, **style))
-
-
-def cased(ax: Axes, box: Sequence[float], at: tuple[float, float], colour: str) -> None:
-    """An outline that is seen on any ground."""
-    outline(ax, box, at, color="white", linewidth=2.4)
-    outline(ax, box, at, color=colour, linewidth=1.4)
-
-
-def bare(ax: Axes, height: float = 1.0) -> Axes:
-    """Axes without an axis that hold two views side by side."""
-    ax.set(xlim=(-0.03, 2.03 + GAP), ylim=(height + 0.03, -0.03), aspect="equal")
-    ax.set_axis_off()
-    return ax
-
-
-# What the strategies link
 
 
 @context(STYLE, after_reset=True)
@@ -303,12 +106,6 @@ def known_weights(record: records.Record | None, strategy: Any) -> Weights:
     heads = record.folder / "heads.pth"
     trained = heads.exists() and rebuild(record.settings).strategy == strategy
     return Weights(record.folder / "backbone.pth", heads if trained else None)
-
-
-def views_told(model: PixSim, seen: View) -> str:
-    """What a figure's note says of its views."""
-    height, width = model.look(normalise(seen, torch.device("cpu"))).shape
-    return f"{seen.image.shape[-1]} px views, {height} × {width} cells; dashed: the overlap"
 
 
 def choose_strategies(name: str | None, changes: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
@@ -462,12 +259,3 @@ def show_boxes(ax: Axes, pairs: Pairs) -> int:
             at = left + box[0] + 0.02, box[1] + 0.02
             ax.text(*at, str(number + 1), va="top", fontsize=6, fontweight="bold", path_effects=HALO)
     return len(kept)
-
-
-# Files
-
-
-@context(STYLE, after_reset=True)
-def write(figure: Figure, stem: Path) -> list[Path]:
-    """Write stem.png and stem.pdf, whole or not at all, the same bytes for the same figure."""
-    return save(figure, stem)

@@ -1,0 +1,1 @@
+"""Figures that need a model: the paper's Fig. A1, and what each strategy links in two views of an image."""

@@ -1,0 +1,38 @@
+"""Models for figures, with a run's weights or random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from methods.pixsim import PixSim
+from methods.recipe import Recipe
+
+
+class Weights(NamedTuple):
+    """Files of trained weights, None for the seed's random ones."""
+
+    backbone: Path | None = None
+    heads: Path | None = None
+
+
+def load(strategy: Any, recipe: Recipe, seed: int, weights: Weights) -> PixSim:
+    """The model that a pre-training begins with, trained weights in the place of random ones, in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = PixSim(strategy, recipe)
+    for part, file in zip((model.encoder, model.branch.head), weights, strict=True):
+        if file is not None:
+            fill(part, file)
+    return model.eval()
+
+
+def fill(part: torch.nn.Module, file: Path) -> None:
+    """Load a state dict; ValueError in one line where it is none or does not fit."""
+    try:
+        part.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
+    except Exception as error:  # torch raises whatever a damaged file leads it into
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{file}: not the weights of these settings ({said})") from error
