@@ -64,10 +64,7 @@ def one_line(error: Exception) -> str:
     """An error's message on one line; of a system error the file and what is wrong with it."""
     if isinstance(error, OSError) and error.strerror:
         return visible(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
-    text = str(error).strip()
-    if "\nOriginal Traceback" in text:  # of a loader's process: its own words are the last line, behind their kind
-        text = text.splitlines()[-1].partition(": ")[2]
-    return visible(" ".join(text.split()))
+    return visible(" ".join(str(error).split()))
 
 
 def say(text: str) -> None:

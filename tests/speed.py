@@ -37,13 +37,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.detection.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.resuming import files
+from benchmarks.resuming.training import Training
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
 from harness import ROOT, plugins, records
 from harness.engine import provenance
 from harness.engine.gauges import gauges
 from harness.engine.machine import Machine
-from harness.engine.pretrain import Training, build_optimizer, compile_encoder, update
+from harness.engine.pretrain import build_optimizer, compile_encoder, update
 from harness.presets import PRESETS
 from harness.verbs.speed import step_ratio, timed
 from methods import geometry

@@ -22,11 +22,12 @@ from torch.multiprocessing.spawn import ProcessExitedException
 
 from benchmarks.resuming import checkpoints
 from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.training import Training
 from harness import plugins
 from harness.engine import distributed, pretrain
 from harness.engine.gauges import gauges
 from harness.engine.machine import Machine
-from harness.engine.pretrain import Training, build_optimizer
+from harness.engine.pretrain import build_optimizer
 from methods import pixsim
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe
@@ -105,11 +106,12 @@ def step(case: Case, part: slice) -> Step:
         for image, boxes in zip(images, (FIRST, SECOND[case.overlap]), strict=True)
     )
     network = model(case)
-    called = pretrain.wrap_ddp(Training(network, build_optimizer(network, RECIPE)))  # averages gradients while it lives
+    training = Training(network, build_optimizer(network, RECIPE))
+    pretrain.distribute(training)
     with pytest.MonkeyPatch.context() as patch:
         if kind == torch.float64:
             patch.setattr(Tensor, "float", Tensor.double)  # with which the heads end what autocast may have begun
-        loss = called(first, second)
+        loss = training.network(first, second)
     loss.value.backward()
     gradients = {key: weight.grad for key, weight in network.named_parameters() if weight.grad is not None}
     joined = pretrain.gather_loss(loss)

@@ -27,11 +27,11 @@ from torch import Tensor, nn
 
 from benchmarks.data import voc
 from benchmarks.resuming.checkpoints import Checkpoint, DamagedCheckpoint
+from benchmarks.resuming.training import Training
 from benchmarks.weights import ConvertError, convert_file, names, read_backbone
 from harness import experiment, plugins, records, tables
 from harness.cli import main, one_line
 from harness.engine.backbones import Pretraining
-from harness.engine.pretrain import Training
 from harness.evidence.figures import models
 from harness.evidence.render import render
 from harness.evidence.rows import fill_rows
@@ -94,7 +94,7 @@ def tiny() -> Training:
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    return Training(model, optimizer, 1)  # type: ignore[arg-type]
+    return Training(model, optimizer, 1)
 
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -13,11 +13,12 @@ import torch
 import torchvision
 
 from benchmarks.resuming.checkpoints import DamagedCheckpoint
+from benchmarks.resuming.training import Training
 from harness import cli
 from harness.engine import pretrain as module
 from harness.engine.estimate import noise
 from harness.engine.machine import Machine
-from harness.engine.pretrain import PretrainError, Training, build_optimizer, pretrain, rate, set_rate, update
+from harness.engine.pretrain import PretrainError, build_optimizer, pretrain, rate, set_rate, update
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location
@@ -200,7 +201,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
         return model
 
     monkeypatch.setattr(module, "PixSim", poisoned)
-    with pytest.raises(PretrainError, match=r"the loss is nan at step 0 .*lower lr"):
+    with pytest.raises(PretrainError, match=r"the loss is not finite at step 0 .*lower lr"):
         train(tmp_path / "run", files)
     assert all(torch.equal(seen[name], value) for name, value in expected.items())
     assert not (tmp_path / "run" / "backbone.pth").exists()
@@ -216,7 +217,7 @@ def test_a_single_slope_that_is_not_finite_is_found(slope: float) -> None:
     nothing = Loss(torch.zeros(()), torch.empty(0), None, None)  # type: ignore[arg-type]
     module.check(training, TINY, 0, nothing)
     slopes[0][0, 0, 0, 0] = slope
-    with pytest.raises(PretrainError, match=r"the gradient is (nan|inf) at step 0"):
+    with pytest.raises(PretrainError, match="the gradient is not finite at step 0"):
         module.check(training, TINY, 0, nothing)
 
 

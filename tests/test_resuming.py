@@ -29,11 +29,12 @@ from benchmarks.detection.detector import DetectionError, Detector
 from benchmarks.resuming import checkpoints, files, signals
 from benchmarks.resuming.checkpoints import Checkpoint
 from benchmarks.resuming.signals import Requeued
+from benchmarks.resuming.training import Training
 from harness import ROOT, plugins, records
 from harness.cli import main
 from harness.engine import distributed, observers, pretrain
 from harness.engine.machine import Machine
-from harness.engine.pretrain import NotFinite, Training
+from harness.engine.pretrain import NotFinite
 from methods import pixsim
 from methods.recipe import Heads, Recipe
 from tests.forks import on_ranks, place
@@ -143,9 +144,9 @@ def told(folder: Path) -> list[dict[str, float]]:
 def tuned(folder: Path) -> tuple[Any, Any]:
     """The tensors of a fine-tuning's checkpoint, and what else it holds, times left out."""
     state = checkpoints.load(folder / "detection-checkpoint.pth")
-    optimizer = state["trainer"].pop("optimizer")
     history = {name: past for name, past in state["history"].items() if not name.endswith("time")}
-    return (state["model"], optimizer["state"]), (state["trainer"], optimizer["param_groups"], history, state["key"])
+    optimizer = state["optimizer"]
+    return (state["model"], optimizer["state"]), (state["step"], optimizer["param_groups"], history, state["key"])
 
 
 def test_a_killed_fine_tuning_ends_as_if_nothing_had_been(
@@ -452,7 +453,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(
         check(training, *rest)
 
     monkeypatch.setattr(pretrain, "check", poisoned)
-    with pytest.raises(NotFinite, match=r"^the gradient is inf at step 2 \(epoch 1\): lower lr") as error:
+    with pytest.raises(NotFinite, match=r"^the gradient is not finite at step 2 \(epoch 1\): lower lr") as error:
         train(tmp_path, images)
     names = str(error.value).split("its images: ")[1].split(", ")
     assert len(set(names)) == 4
@@ -470,7 +471,7 @@ def test_a_fine_tuning_s_gradient_that_is_not_finite_stops_before_the_update(
         SLIM.evaluate(backbone, voc, tmp_path, seed=3)
     assert str(error.value).startswith("the fine-tuning's gradient is not finite at iteration 2 with lr=0.02")
     assert str(error.value).count("train ") == 2
-    assert checkpoints.load(tmp_path / "detection-checkpoint.pth")["trainer"]["iteration"] == 1
+    assert checkpoints.load(tmp_path / "detection-checkpoint.pth")["step"] == 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

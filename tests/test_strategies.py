@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.resuming.training import Training
 from harness import plugins
 from harness.engine.backbones import Pretraining
-from harness.engine.pretrain import Training, build_optimizer, update
+from harness.engine.pretrain import build_optimizer, update
 from harness.experiment import build, words
 from methods import geometry
 from methods.correspondence import FeatureMap, Strategy

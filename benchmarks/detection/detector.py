@@ -7,11 +7,8 @@ torch, so that the command line can read them.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -20,15 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from benchmarks.data.voc import Record, Voc
-from benchmarks.resuming import checkpoints, signals
 from benchmarks.resuming.checkpoints import Checkpoint
-from benchmarks.resuming.files import trim, write
+from benchmarks.resuming.files import append, trim, write
 from benchmarks.resuming.signals import stop_signals
 from benchmarks.weights import BLOCKS, convert_file, load_into
 
 if TYPE_CHECKING:
+    from detectron2.engine import HookBase, SimpleTrainer
     from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
     from tqdm import tqdm
+
+    from benchmarks.resuming.training import Saver, Training
 
 MEAN = [123.675, 116.28, 103.53]  # RGB, torchvision's 0.485 0.456 0.406 times 255
 STD = [58.395, 57.12, 57.375]  # torchvision's 0.229 0.224 0.225 times 255
@@ -332,25 +333,36 @@ def train_in_bf16(model: nn.Module) -> None:
 
 
 def _train(cfg: Any, model: nn.Module, folder: Path, key: str) -> None:
-    """Runs detectron2's SimpleTrainer from where the checkpoint stands; loss and gradient are checked before use."""
+    """Run detectron2's SimpleTrainer from where the checkpoint stands; loss and gradient are checked before use."""
     from detectron2.engine import SimpleTrainer
-    from detectron2.solver import build_optimizer
+    from detectron2.solver import build_lr_scheduler, build_optimizer
+    from detectron2.utils import comm
     from tqdm import tqdm
 
-    from benchmarks.detection.loader import Watched, batch_names, train_loader
+    from benchmarks.detection.loader import batch_names, train_loader
+    from benchmarks.resuming.loading import loaded
+    from benchmarks.resuming.training import Saver, Training
 
     last, optimizer = cfg.SOLVER.MAX_ITER, build_optimizer(cfg, model)
     optimizer.register_step_pre_hook(lambda *_: check_gradients(model))
+    scheduler = build_lr_scheduler(cfg, optimizer)
     trainer = SimpleTrainer(model, (), optimizer)
-    tuning = Tuning(trainer, model, Checkpoint(folder / CHECKPOINT), key)
+    tuning = Tuning(trainer, Training(model, optimizer), key)
+    checkpoint = Checkpoint(folder / CHECKPOINT)
     with tqdm(total=last, desc="fine-tune", unit="it", disable=_silent()) as bar, stop_signals() as stopped:
-        trainer.register_hooks(_hooks(cfg, tuning, folder / METRICS, bar, stopped))
-        tuning.resume()
-        trim(folder / METRICS, "iteration", tuning.done)
-        bar.update(tuning.done)
-        trainer.data_loader = Watched(train_loader(cfg, tuning.done))
+        saver = Saver(checkpoint, lambda: tuning.state, stopped)
+        trainer.register_hooks(_hooks(cfg, tuning, scheduler, saver, folder / METRICS, bar))
+        if comm.is_main_process():
+            checkpoint.resume(tuning.take)
+        if comm.get_world_size() > 1:
+            tuning.training.distribute()
+        trainer.model, done = tuning.training.network, tuning.training.step
+        set_rates(optimizer, scheduler, done)
+        trim(folder / METRICS, "iteration", done)
+        bar.update(done)
+        trainer.data_loader = loaded(train_loader(cfg, done))
         try:
-            trainer.train(tuning.done, last)
+            trainer.train(done, last)
         except FloatingPointError as error:
             what = "gradient" if str(error) == GRADIENT else "loss"
             at = f"iteration {trainer.iter} with lr={cfg.SOLVER.BASE_LR}"
@@ -359,67 +371,47 @@ def _train(cfg: Any, model: nn.Module, folder: Path, key: str) -> None:
 
 
 def check_gradients(model: nn.Module) -> None:
-    """FloatingPointError where one is not finite, as detectron2 raises it for the loss."""
-    import torch
+    """Raise FloatingPointError, as detectron2 does for the loss, if a gradient is not finite."""
+    from benchmarks.resuming.training import all_finite, gradients
 
-    slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    # many times as fast as the largest norm, and finite exactly where all values between the two are
-    if not torch.stack([bound for slope in slopes for bound in torch.aminmax(slope)]).isfinite().all():
+    if not all_finite(gradients(model)):
         raise FloatingPointError(GRADIENT)
+
+
+def set_rates(optimizer: Optimizer, scheduler: LRScheduler, step: int) -> None:
+    """Give every group of weights the learning rate of a step."""
+    scheduler.last_epoch = step
+    for group, rate in zip(optimizer.param_groups, scheduler.get_lr(), strict=True):
+        group["lr"] = rate
 
 
 @dataclass
 class Tuning:
-    """A fine-tuning as a checkpoint holds it, in detectron2's layout with the last values of the curve beside it.
+    """A fine-tuning as a checkpoint holds it: the training, and the curve's last values, which its medians need."""
 
-    No generator's state is in it: what is random in an iteration follows the seed and the iteration.
-    """
-
-    trainer: Any
-    model: nn.Module  # which the trainer calls, with other ranks through a wrapping
-    checkpoint: Checkpoint
+    trainer: SimpleTrainer
+    training: Training
     key: str  # see identity
-    done: int = 0  # iterations
-    history: Mapping[str, Any] = field(default_factory=dict)  # name -> whether it is smoothed, (value, iteration)s
-    saved: float = field(default_factory=time.monotonic)
+    history: Mapping[str, tuple[bool, list[tuple[float, int]]]] = field(default_factory=dict)
 
-    def save(self) -> None:
-        """Write the checkpoint of the iteration that has been made."""
-        storage, state = self.trainer.storage, self.trainer.state_dict()
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds; history: name → whether it is smoothed, (value, iteration)s."""
+        storage = self.trainer.storage
         hints = storage.smoothing_hints()
         history = {name: (hints[name], past.values()[-WINDOW:]) for name, past in storage.histories().items()}
-        model = self.model.state_dict()
-        self.checkpoint.save({"model": model, "trainer": state, "history": history, "key": self.key})
-        self.saved = time.monotonic()
-
-    def resume(self) -> None:
-        """Go on from the checkpoint, if there is one; every rank from where the first one stands."""
-        from detectron2.utils import comm
-        from torch.nn.parallel import DistributedDataParallel
-
-        if comm.is_main_process():
-            self.checkpoint.resume(self.take)
-        if comm.get_world_size() > 1:
-            self.hear()
-            self.trainer.model = DistributedDataParallel(self.model)  # which also shares the weights
-
-    def hear(self) -> None:
-        """Take the first rank's iteration, rates and momenta, on whatever GPU they lie there."""
-        if state := checkpoints.shared(self.trainer.state_dict() if self.done else None):
-            self.trainer.load_state_dict(state)
-            self.done = state["iteration"] + 1
+        return {**self.training.state, "history": history, "key": self.key}
 
     def take(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, unless it is another fine-tuning's."""
         if state["key"] != self.key:
             print("the checkpoint is of other settings, data, code or weights: from the first iteration on")
             return
-        self.model.load_state_dict(state["model"])
-        self.trainer.load_state_dict(state["trainer"])
-        self.done, self.history = state["trainer"]["iteration"] + 1, state["history"]
+        self.training.take(state)
+        self.history = state["history"]
 
-    def remember(self, trainer: Any) -> None:
-        """Give the curve's medians the values that they reach back to."""
+    def restore_history(self, trainer: SimpleTrainer) -> None:
+        """Put the curve's last values into detectron2's storage."""
         for name, (smoothed, past) in self.history.items():
             for value, iteration in past:
                 trainer.storage.put_scalar(name, value, smoothing_hint=smoothed, cur_iter=iteration)
@@ -433,41 +425,39 @@ def _silent() -> bool | None:
 
 
 def _hooks(
-    cfg: Any, tuning: Tuning, metrics: Path, bar: tqdm[Any], stopped: Callable[[], type[KeyboardInterrupt] | None]
-) -> list[Any]:
+    cfg: Any, tuning: Tuning, scheduler: LRScheduler, saver: Saver, metrics: Path, bar: tqdm[Any]
+) -> list[HookBase]:
     from detectron2.engine import hooks
-    from detectron2.solver import build_lr_scheduler
     from detectron2.utils import comm
 
     from benchmarks.detection.loader import seed_step, train_loader
+    from benchmarks.resuming.loading import loaded
 
-    trainer, last, leads = tuning.trainer, cfg.SOLVER.MAX_ITER, comm.is_main_process()
+    training, last, leads = tuning.training, cfg.SOLVER.MAX_ITER, comm.is_main_process()
 
-    def show(trainer: Any) -> None:
+    def show(trainer: SimpleTrainer) -> None:
         bar.set_postfix(loss=f"{trainer.storage.latest()['total_loss'][0]:.3f}", refresh=False)
         bar.update()
 
-    def keep(trainer: Any) -> None:
-        ended, stop = trainer.iter == last - 1, signals.agreed(stopped())
-        if leads and ((trainer.iter + 1) % max(1, last // 100) == 0 or ended):
+    def keep(trainer: SimpleTrainer) -> None:
+        training.step = trainer.iter + 1
+        ended = training.step == last
+        if leads and (training.step % max(1, last // 100) == 0 or ended):
             write_point(trainer.storage, metrics)
-        if leads and (ended or stop or time.monotonic() - tuning.saved > checkpoints.CHECKPOINT_EVERY):
-            tuning.save()
-        if stop:
-            comm.synchronize()  # the checkpoint is written
-            raise stop
+        saver.after_step(ended)
 
     found = [
         hooks.CallbackHook(
-            before_train=tuning.remember,
+            before_train=tuning.restore_history,
             before_step=lambda trainer: seed_step(cfg.SEED, trainer.iter, comm.get_rank()),
             after_step=show if leads else None,  # the losses come together in the first process
         ),
         hooks.IterationTimer(),
-        hooks.LRScheduler(trainer.optimizer, build_lr_scheduler(cfg, trainer.optimizer)),
+        hooks.LRScheduler(training.optimizer, scheduler),
     ]
     if cfg.TEST.PRECISE_BN.ENABLED:
-        found.append(hooks.PreciseBN(0, tuning.model, train_loader(cfg, last), cfg.TEST.PRECISE_BN.NUM_ITER))
+        batches = loaded(train_loader(cfg, last))
+        found.append(hooks.PreciseBN(0, training.model, batches, cfg.TEST.PRECISE_BN.NUM_ITER))
     return [*found, hooks.CallbackHook(after_step=keep)]
 
 
@@ -475,19 +465,19 @@ def write_point(storage: Any, metrics: Path) -> None:
     """Append what detectron2's storage knows of this iteration, as its JSONWriter has it: one line, on the disk."""
     found = storage.latest_with_smoothing_hint(WINDOW)
     point = {name: value for name, (value, iteration) in found.items() if iteration == storage.iter}
-    with open(metrics, "a", encoding="utf-8") as curve:
-        curve.write(json.dumps({**point, "iteration": storage.iter}, sort_keys=True) + "\n")
-        curve.flush()
-        os.fsync(curve.fileno())
+    append(metrics, dict(sorted({**point, "iteration": storage.iter}.items())))
 
 
 def _test(cfg: Any, model: nn.Module, evaluator: Callable[[str], Any]) -> dict[str, dict[str, float]]:
     from detectron2.evaluation import inference_on_dataset
     from tqdm import tqdm
 
+    from benchmarks.resuming.loading import loaded
+
     name = cfg.DATASETS.TEST[0]
-    with tqdm(evaluation_loader(cfg, name), desc="test", disable=_silent()) as loader:
-        found: dict[str, dict[str, float]] = inference_on_dataset(model, loader, evaluator(name))
+    loader = evaluation_loader(cfg, name)
+    with tqdm(loaded(loader), desc="test", total=len(loader), disable=_silent()) as batches:
+        found: dict[str, dict[str, float]] = inference_on_dataset(model, batches, evaluator(name))
     return found
 
 
@@ -495,9 +485,13 @@ def evaluation_loader(cfg: Any, name: str) -> Any:
     """Images one by one, as detectron2 has it, or in batches if they need no padding: twice as fast."""
     from detectron2.data import DatasetCatalog, build_detection_test_loader
 
+    from benchmarks.resuming.loading import ignore_signals
+
     shapes = {(image["height"], image["width"]) for image in DatasetCatalog.get(name)}
     batch = cfg.SOLVER.IMS_PER_BATCH if len(shapes) == 1 else 1
-    return build_detection_test_loader(cfg, name, batch_size=batch)
+    loader = build_detection_test_loader(cfg, name, batch_size=batch)
+    loader.worker_init_fn = ignore_signals
+    return loader
 
 
 @contextmanager

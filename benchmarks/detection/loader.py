@@ -5,8 +5,7 @@ The data sets and the augmentation are detectron2's; the shuffles and the groupi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -18,7 +17,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from benchmarks.resuming.signals import begin, leave_signals
+from benchmarks.resuming.loading import ignore_signals
 
 
 class UnreadableImage(ValueError):
@@ -82,7 +81,7 @@ def train_loader(cfg: Any, start: int = 0) -> DataLoader[dict[str, Any]]:
         batch_sampler=drawn(cfg, images, start, comm.get_rank(), comm.get_world_size()),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
-        worker_init_fn=leave_signals,
+        worker_init_fn=ignore_signals,
         generator=torch.Generator(),  # else the loader draws from the one that the model draws from
     )
 
@@ -105,20 +104,6 @@ def batch_names(cfg: Any, step: int) -> list[str]:
     """The files of a step's batch, whichever ranks they went to, for an error."""
     images = listed(cfg)
     return [images[index]["file_name"].rpartition("/")[2] for _, index in next(iter(drawn(cfg, images, step)))]
-
-
-@dataclass(frozen=True)
-class Watched:
-    """The batches, with an image that cannot be read told in a line."""
-
-    batches: Iterable[Any]
-
-    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
-        """Hand on; an error in a loader's process comes with its whole traceback, of which the last line is told."""
-        try:
-            yield from begin(self.batches)
-        except UnreadableImage as error:
-            raise UnreadableImage(str(error).strip().splitlines()[-1].split("UnreadableImage: ")[-1]) from None
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:

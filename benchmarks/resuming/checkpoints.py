@@ -73,8 +73,8 @@ def load(file: Path) -> dict[str, Any]:
     return state
 
 
-def shared(state: Any) -> Any:
-    """The first rank's state on every rank of torch.distributed, on the CPU wherever it lay; read without pickle."""
+def broadcast(state: Any) -> Any:
+    """Return rank 0's state on every rank of torch.distributed, its tensors on the CPU; it is read without pickle."""
     import torch
     from torch import distributed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +27,14 @@ def write(path: Path, fill: Callable[[BinaryIO], object], older: Path | None = N
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def append(curve: Path, point: Mapping[str, Any]) -> None:
+    """Append a point to a curve of JSON lines; when this returns, it is on the disk."""
+    with named(curve), open(curve, "ab") as file:
+        file.write(f"{json.dumps(point)}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def trim(curve: Path, name: str, end: int) -> None:

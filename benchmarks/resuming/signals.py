@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 REQUEUE = (signal.SIGTERM, signal.SIGUSR1)  # what a scheduler sends to a job that it wants to run later
 STOPS = (signal.SIGINT, *REQUEUE)
@@ -71,23 +71,3 @@ def agreed(stop: type[KeyboardInterrupt] | None) -> type[KeyboardInterrupt] | No
     place = torch.tensor(known.index(stop))
     distributed.all_reduce(place, distributed.ReduceOp.MAX)
     return known[int(place)]
-
-
-def begin(batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches one by one; a loader's processes start with all signals held back, until `leave_signals`."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    try:
-        return iter(batches)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-
-
-def leave_signals(worker: int) -> None:
-    """In a loader's process: a signal to all of a job's processes is for the main one, which still needs the loader.
-
-    A second SIGTERM ends the process, so that a main process that is gone or broken off can be rid of it.
-    """
-    for number in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)

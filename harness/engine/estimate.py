@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from benchmarks.detection.detector import Detector
+from benchmarks.resuming.training import Training
 from harness.engine.backbones import Given, Pretraining
 from harness.engine.images import folder_of, list_images
 from harness.engine.machine import Machine
-from harness.engine.pretrain import Training, build_optimizer, update
+from harness.engine.pretrain import build_optimizer, update
 from harness.experiment import Experiment
 from methods.encoder import encoder
 from methods.pixsim import PixSim

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import get_total_norm
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from benchmarks.resuming import checkpoints, files, signals
-from benchmarks.resuming.checkpoints import Checkpoint, shared
-from benchmarks.resuming.files import trim
-from benchmarks.resuming.signals import begin, leave_signals, stop_signals
+from benchmarks.resuming import files
+from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.loading import ignore_signals, loaded
+from benchmarks.resuming.signals import stop_signals
+from benchmarks.resuming.training import Saver, Training, all_finite, gradients
 from harness.engine import distributed, tensorboard
 from harness.engine.gauges import gauges
 from harness.engine.machine import Machine
@@ -31,8 +26,8 @@ from methods.cache import Cache
 from methods.correspondence import Strategy
 from methods.norm import join_norms
 from methods.pixsim import Loss, PixSim
-from methods.recipe import Recipe, require
-from methods.views import BrokenImage, Order, TwoViews, Uncoloured, View, frame, normalise
+from methods.recipe import Recipe
+from methods.views import Order, TwoViews, Uncoloured, View, frame, normalise
 
 CHECKPOINT = "checkpoint.pth"
 POINTS = 100  # the curve has about as many, so that the gauges cost next to nothing
@@ -45,32 +40,6 @@ class PretrainError(ValueError):
 
 class NotFinite(PretrainError):
     """A loss or a gradient that is not finite, before anything was made of it."""
-
-
-@dataclass
-class Training:
-    """A model, its optimizer and the steps they have made: what a checkpoint holds."""
-
-    model: PixSim
-    optimizer: torch.optim.SGD
-    step: int = 0
-    network: nn.Module | None = None  # calls the model, where ranks share the batch
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint holds; nothing else decides the steps to come, since their randomness has no history."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
-
-    def take(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; any error where it does not fit. The optimizer's settings stay the recipe's."""
-        settings = self.optimizer.state_dict()["param_groups"]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": settings})
-        self.step = state["step"]
-        require("step", self.step, type(self.step) is int and self.step >= 0, "a whole number")
-        for weight, kept in self.optimizer.state.items():
-            momentum = kept.get("momentum_buffer")
-            require("momentum", kept, momentum is None or momentum.shape == weight.shape, "of its weight's shape")
 
 
 def pretrain(
@@ -115,10 +84,9 @@ def train(
     """The loop: every step from where the training stands to the end of the last epoch."""
     steps = steps_per_epoch(recipe, len(images))
     total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
-    saved, here = time.monotonic(), distributed.world()
-    training.network = wrap_ddp(training)
-    checkpoint = Checkpoint(folder / CHECKPOINT)
-    trim(folder / "curve.jsonl", "step", training.step + 1)
+    here, curve = distributed.world(), folder / "curve.jsonl"
+    distribute(training)
+    files.trim(curve, "step", training.step + 1)
     order = Order(len(images), recipe, seed, training.step, here.rank, here.size)
     batches = load(look(images, recipe, seed, machine), order, machine)
     bar = tqdm(
@@ -126,26 +94,16 @@ def train(
         disable=None if here.leads else True,
     )  # fmt: skip
     drawn, told = tensorboard.live(folder, machine.tensorboard), told_of(images, recipe, seed, training)
-    with (
-        bar, drawn as draw, stop_signals() as stopped, told,
-        open(folder / "curve.jsonl", "a", encoding="utf-8") as curve,
-    ):  # fmt: skip
+    with bar, drawn as draw, stop_signals() as stopped, told:
+        saver = Saver(Checkpoint(folder / CHECKPOINT), lambda: training.state, stopped)
         for epoch, loss in descent(training, recipe, steps, batches, machine):
             if training.step % every == 0 or training.step == total:
                 point = measure(training, recipe, epoch, gather_loss(loss))
-                curve.write(json.dumps(point) + "\n")
+                files.append(curve, point)
                 draw(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
-            stop = signals.agreed(stopped())
-            if here.leads and (stop or time.monotonic() - saved > checkpoints.CHECKPOINT_EVERY):
-                curve.flush()
-                os.fsync(curve.fileno())
-                checkpoint.save(training.state)
-                saved = time.monotonic()
-            if stop:
-                distributed.meet()  # the checkpoint is written
-                raise stop
+            saver.after_step()
 
 
 def steps_per_epoch(recipe: Recipe, images: int) -> int:
@@ -162,7 +120,7 @@ def descent(
 
     The views that follow are made ready behind the gradient, which a GPU is then still at.
     """
-    coming = named(batches)
+    coming = loaded(batches)
     views = following(coming, machine)
     while views:
         epoch = training.step // steps
@@ -183,7 +141,7 @@ def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, Vi
 def differentiate(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
     """The loss of a step, whose gradient the weights have; on a GPU they may still be in the making."""
     with torch.autocast(views[0].image.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        loss: Loss = (training.network or training.model)(*views, epoch)
+        loss: Loss = training.network(*views, epoch)
     training.optimizer.zero_grad()
     loss.value.backward()
     return loss
@@ -197,27 +155,19 @@ def descend(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
 
 
 def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
-    """NotFinite where the loss or the norm of its gradient is; one wait for the device.
-
-    The largest slope would do as well, but a CPU finds it ten times more slowly: 3 % of a step.
-    """
-    slopes = [weight.grad for weight in training.model.parameters() if weight.grad is not None]
-    found = torch.stack([loss.value.detach(), get_total_norm(slopes)]).tolist()
-    for name, value in zip(("loss", "gradient"), found, strict=True):
-        if not math.isfinite(value):
-            at = f"step {training.step} (epoch {epoch})"
-            raise NotFinite(f"the {name} is {value} at {at}: lower lr (now {recipe.lr})")
+    """Raise NotFinite if the loss or a gradient is not finite."""
+    value = loss.value.detach()
+    if not all_finite([value, *gradients(training.model)]):
+        name = "gradient" if value.isfinite() else "loss"
+        at = f"step {training.step} (epoch {epoch})"
+        raise NotFinite(f"the {name} is not finite at {at}: lower lr (now {recipe.lr})")
 
 
-def wrap_ddp(training: Training) -> nn.Module:
-    """Bring every rank to where the first one stands; the network that makes a step on the joined batch."""
-    if distributed.world().size == 1:
-        return training.model
-    state = shared({"optimizer": training.optimizer.state_dict(), "step": training.step})
-    training.optimizer.load_state_dict(state["optimizer"])
-    training.step = state["step"]
-    join_norms(training.model, next(training.model.parameters()).device)
-    return DistributedDataParallel(training.model)  # which also shares the weights
+def distribute(training: Training) -> None:
+    """Bring every rank, where there are several, to the state of rank 0, and let a step see the joined batch."""
+    if distributed.world().size > 1:
+        join_norms(training.model, next(training.model.parameters()).device)
+        training.distribute()
 
 
 def gather_loss(loss: Loss) -> Loss:
@@ -265,7 +215,7 @@ def build_optimizer(model: PixSim, recipe: Recipe, fused: bool = False) -> torch
     )
 
 
-def set_rate(optimizer: torch.optim.SGD, recipe: Recipe, epoch: int) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
     """Give every group the rate of an epoch."""
     for group in optimizer.param_groups:
         group["lr"] = rate(recipe, 0 if group["fixed"] else epoch)
@@ -309,15 +259,7 @@ def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[An
     )
 
 
-def named(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-    """The batches; a loader process hands on an error with its whole traceback, of which one line is for the user."""
-    try:
-        yield from begin(batches)
-    except BrokenImage as error:
-        raise BrokenImage(str(error).strip().splitlines()[-1].split("BrokenImage: ")[-1]) from error
-
-
 def prepare_worker(worker: int) -> None:
-    """One thread, and the job's signals left to the main process."""
+    """Use one thread, and leave signals to the main process."""
     torch.set_num_threads(1)
-    leave_signals(worker)
+    ignore_signals(worker)

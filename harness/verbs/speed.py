@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.resuming.training import Training
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
 from harness.engine import provenance
 from harness.engine.machine import Machine
 from harness.engine.pretrain import (
-    Training,
     build_optimizer,
     compile_encoder,
     descent,
