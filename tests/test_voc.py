@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.data.voc import VocError, read
+from harness.engine.images import list_images
 from tests.pictures import Objects, spoilt, voc_folder, voc_xml
 
 TRAIN: dict[str, Objects] = {"a": [("dog", 1, 1, 20, 30)], "b": [("cat", 5, 6, 40, 30)], "empty": []}
@@ -54,6 +55,18 @@ def test_reads_fractions_and_difficult_objects_as_written(folder: Path) -> None:
 def test_a_list_may_begin_with_a_byte_order_mark(folder: Path) -> None:
     (folder / "ImageSets/Main/trainval.txt").write_text("a\nb\n", encoding="utf-8-sig")
     assert [r.id for r in read(folder).train] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "names", ["trainval test", "train test", "train trainval test", "train val", "train val trainval"]
+)
+def test_a_backbone_is_pre_trained_on_the_images_that_a_detector_is_trained_on(names: str, tmp_path: Path) -> None:
+    objects: Objects = [("cat", 5, 6, 40, 30)]
+    lists = {"train": ["a b"], "val": ["c"], "trainval": ["a b", "c"], "test": ["d"]}
+    folder = voc_folder(tmp_path / "voc", **{name: dict.fromkeys(lists[name], objects) for name in names.split()})
+    for file in (folder / "ImageSets/Main").iterdir():
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert [file.stem for file in list_images(folder)] == [record.id for record in read(folder).train]
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])

@@ -15,6 +15,7 @@ from PIL import Image
 
 Box = tuple[float, float, float, float]
 
+LISTS = Path("ImageSets", "Main")
 SUFFIXES = (".jpg", ".jpeg", ".JPG", ".JPEG")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
 EXIF_ORIENTATION = 0x0112
@@ -71,15 +72,26 @@ class Voc:
 
 
 def read(folder: Path) -> Voc:
-    """Reads and checks both splits of `folder`.
+    """Read and check both splits of a folder; raise VocError, one line that names the file.
 
-    With a test.txt, train is trainval.txt or else train.txt. Without one, the pair is train.txt and val.txt,
-    because VOC's own trainval.txt contains val.txt. Raises VocError, one line that names the file.
+    The test split is test.txt or else val.txt; for the train split see `train_lists`.
     """
-    lists = folder / "ImageSets" / "Main"
-    held_out = (lists / "test.txt").is_file()
-    train = ("trainval", "train") if held_out else ("train", "trainval")
-    return check(folder, read_split(folder, *train), read_split(folder, "test", "val"))
+    return check(folder, read_split(folder, *train_lists(folder)), read_split(folder, "test", "val"))
+
+
+def train_lists(folder: Path) -> tuple[str, str]:
+    """Return the names of the lists of train images, of which the first one that exists counts.
+
+    With a test.txt it is trainval.txt or else train.txt. Without one, val.txt is the test split, which VOC's own
+    trainval.txt contains, so that train.txt comes first.
+    """
+    return ("trainval", "train") if (folder / LISTS / "test.txt").is_file() else ("train", "trainval")
+
+
+def train_names(folder: Path) -> set[str]:
+    """Return the names, without suffix, of the images that `read` trains on, unchecked; none where no list exists."""
+    lists = [folder / LISTS / f"{name}.txt" for name in train_lists(folder)]
+    return next((set(_lines(path)) for path in lists if path.is_file()), set())
 
 
 def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...]) -> Voc:
@@ -106,7 +118,7 @@ def read_split(folder: Path, *names: str) -> tuple[Record, ...]:
     """The records of the first of ImageSets/Main/{names}.txt that exists, in the file's order."""
     if not folder.is_dir():
         raise VocError(f"{folder}: no such folder")
-    lists = [folder / "ImageSets" / "Main" / f"{name}.txt" for name in names]
+    lists = [folder / LISTS / f"{name}.txt" for name in names]
     for path in lists:
         if path.is_file():
             return tuple(_record(folder, id) for id in _ids(path))
@@ -114,7 +126,7 @@ def read_split(folder: Path, *names: str) -> tuple[Record, ...]:
 
 
 def _ids(path: Path) -> list[str]:
-    ids = [line.strip() for line in _decode(path).splitlines() if line.strip()]
+    ids = _lines(path)
     if not ids:
         raise VocError(f"{path}: no image is listed")
     for id, count in Counter(ids).items():
@@ -123,6 +135,10 @@ def _ids(path: Path) -> list[str]:
         if "/" in id or "\\" in id:
             raise VocError(f"{path}: {id!r} is a path, an image's name without suffix was expected")
     return ids
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in _decode(path).splitlines() if line.strip()]
 
 
 def _decode(path: Path) -> str:

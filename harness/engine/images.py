@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.data.voc import train_names
+
 if TYPE_CHECKING:
     from harness.engine.backbones import Pretraining
 
@@ -33,14 +35,6 @@ def list_images(folder: Path) -> list[Path]:
         if file.stat().st_size == 0:
             raise ValueError(f"{file}: an empty file, not an image")
     return found
-
-
-def train_names(folder: Path) -> set[str]:
-    """The images that a Pascal VOC folder trains on, trainval.txt if test.txt is apart from it; else none."""
-    lists = folder / "ImageSets" / "Main"
-    order = ("trainval", "train") if (lists / "test.txt").is_file() else ("train", "trainval")
-    found = next((lists / f"{name}.txt" for name in order if (lists / f"{name}.txt").is_file()), None)
-    return set(found.read_text(encoding="utf-8").split()) if found else set()
 
 
 def walk(folder: Path) -> Iterator[Path]:
