@@ -51,7 +51,7 @@ class Benchmark(Protocol):
     name: ClassVar[str]  # on the command line and in the record
     expected: ClassVar[tuple[Expected, ...]] = ()
     joins: ClassVar[bool] = False  # whether evaluate is called on every rank of torch.distributed, or on the first
-    depth: int  # of the ResNet that it judges: the recipe's
+    encoder: str  # that it judges, by torchvision's name: the recipe's
 
     def prepare(self, data: Path | None, cache: Path) -> Any:
         """The data, a `Data`, read and checked whole before anything is trained; ValueError in one line.

@@ -27,7 +27,7 @@ class Voc0712(Published):
         Expected("PixPro, 400 epochs", "AP", 60.2, TOLERANCE, README),
     )
 
-    depth: int = 50
+    encoder: str = "resnet50"
     family: str = "c4"
     norm: str = "SyncBN"
     anchors: tuple[int, ...] = (32, 64, 128, 256, 512)

@@ -17,8 +17,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# depth → blocks of each stage (He et al. 2016, table 1)
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+class ResNet(NamedTuple):
+    """Layers of a ResNet and blocks of each of its stages (He et al. 2016, table 1)."""
+
+    depth: int
+    blocks: tuple[int, int, int, int]
+
+    @property
+    def convs(self) -> int:
+        """Convolutions of a block: 2 of a basic block, 3 of a bottleneck."""
+        return 2 if self.depth < 50 else 3
+
+    @property
+    def channels(self) -> int:
+        """Channels of the first stage's output, detectron2's RES2_OUT_CHANNELS."""
+        return 64 if self.convs == 2 else 256
+
+
+RESNETS = {  # encoder → what its file must look like
+    "resnet18": ResNet(18, (2, 2, 2, 2)),
+    "resnet34": ResNet(34, (3, 4, 6, 3)),
+    "resnet50": ResNet(50, (3, 4, 6, 3)),
+    "resnet101": ResNet(101, (3, 4, 23, 3)),
+    "resnet152": ResNet(152, (3, 8, 36, 3)),
+}
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 # where a detectron2 Faster R-CNN keeps its ResNet: FPN, C4, and C4's last stage in the head
@@ -44,11 +67,11 @@ class ConvertError(ValueError):
     """One line that names the key, the file or the architecture that does not fit."""
 
 
-def names(depth: int) -> list[str]:
-    """Torchvision's names of every tensor of a ResNet of this depth without its head: 318 for depth 50."""
+def names(encoder: str) -> list[str]:
+    """Return torchvision's names of every tensor of an encoder without its head: 318 for resnet50."""
     found = ["conv1.weight", *(f"bn1.{n}" for n in NORM)]
-    convs = 2 if depth < 50 else 3
-    for stage, blocks in enumerate(BLOCKS[depth], start=1):
+    convs = RESNETS[encoder].convs
+    for stage, blocks in enumerate(RESNETS[encoder].blocks, start=1):
         for block in range(blocks):
             at = f"layer{stage}.{block}."
             for conv in range(1, convs + 1):
@@ -69,29 +92,27 @@ def rename(name: str) -> str:
     return name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
 
 
-def convert(state: Mapping[str, Tensor], *, depth: int) -> dict[str, Tensor]:
+def convert(state: Mapping[str, Tensor], *, encoder: str) -> dict[str, Tensor]:
     """The same tensors under detectron2's names.
 
-    Raises ConvertError where `state` is not exactly the headless ResNet of this depth, naming an odd key.
+    Raises ConvertError where `state` is not exactly this encoder without its head, naming an odd key.
     """
-    _check(set(state), depth=depth)
+    _check(set(state), encoder=encoder)
     return {rename(name): tensor for name, tensor in state.items()}
 
 
-def _check(given: set[str], *, depth: int, prefix: str = "") -> None:
-    """Raises ConvertError, naming an odd key, where these are not exactly the names of the ResNet of this depth."""
-    wanted = set(names(depth))
+def _check(given: set[str], *, encoder: str, prefix: str = "") -> None:
+    """Raises ConvertError, naming an odd key, where these are not exactly the names of this encoder."""
+    wanted = set(names(encoder))
     if given == wanted:
         return
-    for other in BLOCKS:
+    for other in RESNETS:
         if given == set(names(other)):
-            raise ConvertError(
-                f"checkpoint of another architecture: ResNet-{other}, not ResNet-{depth}: --set depth={other}"
-            )
+            raise ConvertError(f"checkpoint of another architecture: {other}, not {encoder}: --set encoder={other}")
     odd = min(given ^ wanted)
     counts = f"{len(wanted - given)} missing, {len(given - wanted)} unknown"
     verdict = "unknown" if odd in given else "missing"
-    raise ConvertError(f"not a ResNet-{depth} without its head: key {prefix + odd!r} is {verdict} ({counts})")
+    raise ConvertError(f"not a {encoder} without its head: key {prefix + odd!r} is {verdict} ({counts})")
 
 
 def load_into(model: nn.Module, converted: Mapping[str, Tensor]) -> None:
@@ -130,7 +151,7 @@ def _target(name: str, own: Mapping[str, Tensor]) -> str | None:
     raise ConvertError(f"the checkpoint's {name!r} has {len(found)} places in the detector")
 
 
-def convert_file(source: Path, target: Path, *, depth: int) -> None:
+def convert_file(source: Path, target: Path, *, encoder: str) -> None:
     """Writes the converted backbone to `target` (.pth), in one step and loadable with weights_only=True."""
     import torch
 
@@ -140,7 +161,7 @@ def convert_file(source: Path, target: Path, *, depth: int) -> None:
     ):
         raise ConvertError(f"{source}: not a state dict of tensors")
     try:
-        converted = convert(state, depth=depth)
+        converted = convert(state, encoder=encoder)
     except ConvertError as error:
         raise ConvertError(f"{source}: {error}") from None
     part = target.with_name(target.name + ".part")
@@ -151,20 +172,20 @@ def convert_file(source: Path, target: Path, *, depth: int) -> None:
 # --- files of others
 
 
-def read_backbone(file: Path, depth: int) -> Backbone:
-    """The ResNet of this depth in a file of torch or safetensors, whoever trained it, every key accounted for.
+def read_backbone(file: Path, encoder: str) -> Backbone:
+    """Return the encoder in a file of torch or safetensors, whoever trained it, every key accounted for.
 
     It may lie in a dictionary ({"state_dict": …}) and behind a prefix ("module.encoder_q."); of a network and its slow
     copy the network is taken. Where a block strides cannot be seen: torchvision's 3 × 3 convolution is supposed.
     Raises ConvertError, which names file and key, for two different ResNets, another architecture or number format,
     a missing key and a weight that is not finite.
     """
-    if depth not in list(BLOCKS):
-        raise ConvertError(f"depth {depth}: choose from {', '.join(map(str, BLOCKS))}")
+    if encoder not in list(RESNETS):
+        raise ConvertError(f"encoder {encoder}: choose from {', '.join(RESNETS)}")
     content = _load(file)
     try:
         tensors = _flatten(content)
-        prefix, state = _choose({one: _take(tensors, one, depth) for one in _prefixes(tensors, depth)})
+        prefix, state = _choose({one: _take(tensors, one, encoder) for one in _prefixes(tensors, encoder)})
     except ConvertError as error:
         raise ConvertError(f"{file}: {error}") from None
     return Backbone(state, _within(content, prefix), _left_out(tensors, prefix, state))
@@ -230,18 +251,18 @@ def _flatten(content: Any) -> dict[str, Tensor]:
     return {str(key): one for key, one in flat.items() if isinstance(one, torch.Tensor)}
 
 
-def _prefixes(tensors: Mapping[str, Tensor], depth: int) -> list[str]:
-    """Where the most of a ResNet of this depth is found, slow copies left aside if there is anything else."""
+def _prefixes(tensors: Mapping[str, Tensor], encoder: str) -> list[str]:
+    """Where the most of this encoder is found, slow copies left aside if there is anything else."""
     found = [key.removesuffix(ANCHOR) for key in tensors if f".{key}".endswith(f".{ANCHOR}")]
     if not found:
         held = ", ".join(map(repr, list(tensors)[:3])) or "no tensor"
         raise ConvertError(f"no ResNet under torchvision's names: it holds {held}, but no {ANCHOR!r}")
-    lacks = {prefix: sum(prefix + name not in tensors for name in names(depth)) for prefix in found}
+    lacks = {prefix: sum(prefix + name not in tensors for name in names(encoder)) for prefix in found}
     nearest = [prefix for prefix in found if lacks[prefix] == min(lacks.values())]
     return [prefix for prefix in nearest if not COPY & set(re.split(r"[._]", prefix))] or nearest
 
 
-def _take(tensors: Mapping[str, Tensor], prefix: str, depth: int) -> dict[str, Tensor]:
+def _take(tensors: Mapping[str, Tensor], prefix: str, encoder: str) -> dict[str, Tensor]:
     """The ResNet behind the prefix; ConvertError where a part is missing, unknown or of another shape.
 
     Where no norm has its counter of batches, as in files from before torch 0.4.1 and of frozen norms, they are zero:
@@ -255,17 +276,17 @@ def _take(tensors: Mapping[str, Tensor], prefix: str, depth: int) -> dict[str, T
     if not any(name.endswith("num_batches_tracked") for name in parts):
         norms = [name.removesuffix("running_mean") for name in parts if name.endswith("running_mean")]
         parts |= {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
-    _check(set(parts), depth=depth, prefix=prefix)
-    return {name: _plain(prefix + name, parts[name], like) for name, like in _templates(depth).items()}
+    _check(set(parts), encoder=encoder, prefix=prefix)
+    return {name: _plain(prefix + name, parts[name], like) for name, like in _templates(encoder).items()}
 
 
-def _templates(depth: int) -> dict[str, Tensor]:
-    """Torchvision's own ResNet of this depth without its head: shapes and number formats, but no numbers."""
+def _templates(encoder: str) -> dict[str, Tensor]:
+    """Torchvision's own encoder of this name without its head: shapes and number formats, but no numbers."""
     import torch
     import torchvision
 
     with torch.device("meta"):
-        model = getattr(torchvision.models, f"resnet{depth}")()
+        model = getattr(torchvision.models, encoder)()
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
 
 

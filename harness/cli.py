@@ -199,7 +199,9 @@ def figure_words(made: argparse.ArgumentParser) -> None:
     kind.add_argument("--strategy", metavar="NAME", help="one strategy (all that train)")
     kind.add_argument("--image", metavar="FILE", type=Path, help="an image (an embedded scene)")
     kind.add_argument("--seed", metavar="N", type=int, default=0, help="of the views and of random weights (0)")
-    kind.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="of the recipe, or match.FIELD")
+    kind.add_argument(
+        "--set", metavar="FIELD=VALUE", action="append", default=[], help="of the recipe, or strategy.FIELD"
+    )
 
 
 def machine_words() -> argparse.ArgumentParser:

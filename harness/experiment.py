@@ -80,7 +80,7 @@ def base_words() -> argparse.ArgumentParser:
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="change a field of the recipe, of the strategy (match.FIELD) or of the benchmark (benchmark.FIELD)",
+        help="change a field of the recipe, of the strategy (strategy.FIELD) or of the benchmark (benchmark.FIELD)",
     )
     add("--data", metavar="DIR", help="images to pre-train on: any folder; of a VOC folder its train split")
     add("--benchmark", metavar="NAME", help="how the backbone is judged (the preset's)")
@@ -121,13 +121,13 @@ def build(given: argparse.Namespace) -> Experiment:
     preset = PRESETS[given.preset]
     changes = [split_change(change) for change in given.set]
     recipe = change(preset.recipe, "recipe", changes)
-    benchmark = change(base_benchmark(preset, given.benchmark, recipe.depth), "benchmark", changes)
-    if benchmark.depth != recipe.depth:
-        raise ValueError(f"benchmark.depth={benchmark.depth}: the backbone has depth {recipe.depth}")
+    benchmark = change(base_benchmark(preset, given.benchmark, recipe.encoder), "benchmark", changes)
+    if benchmark.encoder != recipe.encoder:
+        raise ValueError(f"benchmark.encoder={benchmark.encoder}: the backbone is {recipe.encoder}")
     if given.backbone is None:
         backbone: Pretraining | Given = pretraining(given, preset, recipe, benchmark, changes)
     else:
-        backbone = given_backbone(given, recipe.depth, changes)
+        backbone = given_backbone(given, recipe.encoder, changes)
     return Experiment(backbone, benchmark, given.benchmark_data, given.seed)
 
 
@@ -139,17 +139,17 @@ def pretraining(
         raise ValueError(f"--strategy is missing: choose from {', '.join(plugins.strategy_files())}")
     return Pretraining(
         name=given.strategy,
-        strategy=change(plugins.strategy(given.strategy)(), "match", changes),
+        strategy=change(plugins.strategy(given.strategy)(), "strategy", changes),
         recipe=recipe,
         scenes=embedded(preset, benchmark) if given.data is None else None,
         data=given.data,
     )
 
 
-def given_backbone(given: argparse.Namespace, depth: int, changes: Sequence[tuple[str, str, str]]) -> Given:
+def given_backbone(given: argparse.Namespace, encoder: str, changes: Sequence[tuple[str, str, str]]) -> Given:
     """The file that the words name; ValueError where they also ask for a pre-training."""
     trains = [
-        f"--set {field}" for part, field, _ in changes if (part, field) != ("recipe", "depth") and part != "benchmark"
+        f"--set {field}" for part, field, _ in changes if (part, field) != ("recipe", "encoder") and part != "benchmark"
     ]
     asked = [*(["--strategy"] if given.strategy else []), *(["--data"] if given.data else []), *trains]
     if asked:
@@ -158,7 +158,7 @@ def given_backbone(given: argparse.Namespace, depth: int, changes: Sequence[tupl
     if not file.is_file():
         raise ValueError(f"--backbone {file}: no such file")
     with open(file, "rb") as content:
-        return Given(file, hashlib.file_digest(content, "sha256").hexdigest(), depth)
+        return Given(file, hashlib.file_digest(content, "sha256").hexdigest(), encoder)
 
 
 def rebuild(settings: dict[str, Any]) -> Pretraining:
@@ -166,12 +166,13 @@ def rebuild(settings: dict[str, Any]) -> Pretraining:
     if "backbone" in settings:
         raise ValueError("the run's backbone was given as a file, so nothing is known of a pre-training")
     try:
-        judged = dict(settings["benchmark"])
-        refuse_code(settings["strategy"], judged["name"])
+        judged, matching = dict(settings["benchmark"]), dict(settings["strategy"])
+        name = matching.pop("name")
+        refuse_code(name, judged["name"])
         scenes = embedded_as(settings["data"], restore(plugins.benchmark(judged.pop("name"))(), judged))
         return Pretraining(
-            name=settings["strategy"],
-            strategy=restore(plugins.strategy(settings["strategy"])(), settings["match"]),
+            name=name,
+            strategy=restore(plugins.strategy(name)(), matching),
             recipe=restore(Recipe(), settings["recipe"]),
             scenes=scenes,
             data=None if scenes else settings["data"],
@@ -196,12 +197,13 @@ def embedded_as(data: str, benchmark: Any) -> Scenes | None:
 
 
 def split_change(text: str) -> tuple[str, str, str]:
-    """The part (recipe, match or benchmark), field and value of one --set."""
+    """Return the part (recipe, strategy or benchmark), field and value of one --set; `match` is `strategy`."""
     field, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set {text}: FIELD=VALUE was expected")
     part, dot, rest = field.partition(".")
-    return (part, rest, value) if dot and part in ("match", "benchmark") else ("recipe", field, value)
+    part = "strategy" if part == "match" else part
+    return (part, rest, value) if dot and part in ("strategy", "benchmark") else ("recipe", field, value)
 
 
 def change(settings: Any, part: str, changes: Sequence[tuple[str, str, str]]) -> Any:
@@ -212,11 +214,11 @@ def change(settings: Any, part: str, changes: Sequence[tuple[str, str, str]]) ->
     return settings
 
 
-def base_benchmark(preset: Preset, name: str | None, depth: int) -> Any:
-    """The named benchmark, or the preset's, for a backbone of that depth."""
+def base_benchmark(preset: Preset, name: str | None, encoder: str) -> Any:
+    """The named benchmark, or the preset's, for backbones of that encoder."""
     if name is None or name == preset.benchmark.name:
-        return replace(preset.benchmark, depth=depth)
-    return replace(plugins.benchmark(name)(), depth=depth)
+        return replace(preset.benchmark, encoder=encoder)
+    return replace(plugins.benchmark(name)(), encoder=encoder)
 
 
 def embedded(preset: Preset, benchmark: Any) -> Scenes | None:

@@ -69,7 +69,7 @@ def strategy(name: str) -> Any:
 
 def benchmark(name: str) -> Any:
     """The benchmark class of a name, or of a dotted path outside the checkout such as mine.linear."""
-    return chosen(name, BENCHMARKS, Contract("benchmark", Benchmark, ("name", "prepare", "evaluate"), ("depth",)))
+    return chosen(name, BENCHMARKS, Contract("benchmark", Benchmark, ("name", "prepare", "evaluate"), ("encoder",)))
 
 
 def chosen(name: str, modules: Mapping[str, str], contract: Contract) -> Any:

@@ -25,13 +25,13 @@ PRESETS = {
     "demo": Preset(
         "embedded data, ResNet-18, small views: minutes on a CPU",
         # 64 steps cannot open residual branches that start shut, so here they start open, for every strategy
-        Recipe(depth=18, zero_init=False, size=64, batch=64, epochs=4, heads=Heads(128, 128, 128)),
+        Recipe(encoder="resnet18", zero_init=False, size=64, batch=64, epochs=4, heads=Heads(128, 128, 128)),
         DEMO,
         scenes=DEMO,
     ),
     "study": Preset(
         "embedded data, all classes: CPU hours or GPU minutes",
-        Recipe(depth=18, size=96, batch=64, epochs=100, heads=Heads(256, 256, 256)),
+        Recipe(encoder="resnet18", size=96, batch=64, epochs=100, heads=Heads(256, 256, 256)),
         STUDY,
         scenes=STUDY,
     ),

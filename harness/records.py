@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 # what a record's parts must be where it has them, since others may have written it: see `fits`
 WORDS, WHOLE, NUMBER = (str,), (int,), (int, float)
-CONFIG = {"seed": WHOLE, "trial": WHOLE, "strategy": WORDS}
+CONFIG = {"seed": WHOLE, "trial": WHOLE, "strategy": {"name": WORDS}}
 RUN = {"status": WORDS}
 SCORES = {...: NUMBER}
 PROVENANCE = {"command": [WORDS], "data": {"fingerprint": WORDS}, "benchmark_data": {"fingerprint": WORDS},
@@ -45,6 +45,12 @@ class Record:
     def id(self) -> str:
         """The folder's name."""
         return self.folder.name
+
+    @property
+    def strategy(self) -> str | None:
+        """Return the strategy's name; None where the backbone came as a file."""
+        name: str | None = self.settings.get("strategy", {}).get("name")
+        return name
 
     @cached_property
     def curve(self) -> list[dict[str, Any]]:
@@ -72,7 +78,7 @@ class Record:
 def read(folder: Path) -> Record:
     """One record; ValueError names the file that cannot be read, or is no record of ours."""
     refuse_links(folder)
-    settings, run = read_json(folder / "config.json", CONFIG), read_json(folder / "run.json", RUN)
+    settings, run = read_settings(folder), read_json(folder / "run.json", RUN)
     finished = (folder / "scores.json").exists()
     scores = read_json(folder / "scores.json", SCORES) if finished else None
     read_provenance(folder)
@@ -80,6 +86,26 @@ def read(folder: Path) -> Record:
     if finished != (status == "COMPLETED"):  # a kill came between sacred's last word and ours
         status = "COMPLETED" if finished else "RUNNING"
     return Record(folder, {"trial": 0, **settings}, scores, status)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return a run's settings as a run of today records them; ValueError where they are no record."""
+    file = folder / "config.json"
+    return checked(file, upgrade(read_json(file)), CONFIG)
+
+
+def upgrade(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings in today's form: older records have `strategy` and `match` apart, and `depth` for `encoder`."""
+    match settings:
+        case {"strategy": str(name), "match": {**fields}, **others}:
+            settings = {**others, "strategy": {"name": name, **fields}}
+        case {"strategy": str(name)}:
+            settings = {**settings, "strategy": {"name": name}}
+    for part in ("recipe", "benchmark"):
+        match settings.get(part):
+            case {"depth": int(depth), **fields}:
+                settings = {**settings, part: {"encoder": f"resnet{depth}", **fields}}
+    return settings
 
 
 def refuse_links(folder: Path) -> None:
@@ -131,6 +157,11 @@ def read_json(file: Path, form: Mapping[Any, Any] | None = None) -> dict[str, An
         raise ValueError(f"{file}: not a readable record ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file}: not a readable record (no JSON object)")
+    return checked(file, content, form)
+
+
+def checked(file: Path, content: dict[str, Any], form: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Return a file's content; ValueError names the part that has not its form."""
     if odd := [name for name in content if not fits({name: content[name]}, form)]:
         raise ValueError(f"{file}: not a readable record ({odd[0]} is not what it should be)")
     return content
@@ -184,14 +215,14 @@ def fits(content: Any, form: Any) -> bool:
     return form is None or type(content) in form
 
 
-def read_all(results: Path) -> tuple[list[Record], list[str]]:
-    """Every readable record under results/runs, and one line for each folder that is not one.
+def read_all(results: Path, names: str = "*") -> tuple[list[Record], list[str]]:
+    """Return every readable record under results/runs of such names, and one line for each folder that is not one.
 
     A run that has only just begun, whose settings are not written yet, is neither.
     """
     records, broken = [], []
     runs = results / "runs"
-    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
+    for folder in sorted(runs.glob(names)) if runs.is_dir() else []:
         if folder.is_dir() and not folder.name.startswith(".") and not beginning(folder):
             try:
                 records.append(read(folder))
@@ -233,6 +264,6 @@ def weights_of(record: Record, *names: str) -> tuple[Path, ...]:
 def command_of(record: Record) -> str:
     """The command that makes the run, as its record has it."""
     line = record.provenance.get("command", [])
-    strategy, seed = (str(record.settings.get(name, name.upper())) for name in ("strategy", "seed"))
-    wanted = ["harness", "run", "--strategy", strategy, "--seed", seed]
+    seed = str(record.settings.get("seed", "SEED"))
+    wanted = ["harness", "run", "--strategy", record.strategy or "STRATEGY", "--seed", seed]
     return shlex.join(line if line[:2] == ["harness", "run"] else wanted)

@@ -69,11 +69,11 @@ A1 = {
 }
 A2 = {
     "7×7 regular grid": "--strategy location",
-    "uniform": "--strategy location --set match.sampler=uniform",
-    "mildly biased": "--strategy location --set match.sampler=biased"
-    " --set match.sampler.k=3 --set match.sampler.beta=0.75",
-    "heavily biased": "--strategy location --set match.sampler=biased"
-    " --set match.sampler.k=10 --set match.sampler.beta=1.0",
+    "uniform": "--strategy location --set strategy.sampler=uniform",
+    "mildly biased": "--strategy location --set strategy.sampler=biased"
+    " --set strategy.sampler.k=3 --set strategy.sampler.beta=0.75",
+    "heavily biased": "--strategy location --set strategy.sampler=biased"
+    " --set strategy.sampler.k=10 --set strategy.sampler.beta=1.0",
 }
 CONTROLS = {"random": "--strategy random", "shuffled": "--strategy shuffled"}
 TABLES = {

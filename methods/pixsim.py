@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from methods.correspondence import Correspondence, FeatureMap, Strategy
-from methods.encoder import encoder, width
+from methods.encoder import build_encoder, width
 from methods.recipe import Heads, Recipe, Region
 from methods.similarity import cosine
 from methods.strategies.simsiam import SimSiam
@@ -185,7 +185,7 @@ class PixSim(nn.Module):
     def __init__(self, strategy: Strategy, recipe: Recipe) -> None:
         """Draw the initial weights from torch's generator: the encoder's first, the same for every strategy."""
         super().__init__()
-        self.encoder = encoder(recipe.depth, recipe.zero_init)
+        self.encoder = build_encoder(recipe.encoder, recipe.zero_init)
         inputs = width(self.encoder)
         self.branch = Branch(strategy, recipe, inputs)
         self.region_branch = RegionBranch(strategy.region, recipe, inputs) if strategy.region else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from methods.encoder import ENCODERS
 from methods.similarity import Similarity, cross_entropy
 
 
@@ -31,9 +32,9 @@ class Region:
 
     def __post_init__(self) -> None:
         """Refuse what no loss can be made from."""
-        require("match.region.weight", self.weight, self.weight >= 0, "at least 0")
-        require("match.region.tau", self.tau, self.tau > 0, "above 0")
-        require("match.region.start_epoch", self.start_epoch, self.start_epoch >= 0, "at least 0")
+        require("strategy.region.weight", self.weight, self.weight >= 0, "at least 0")
+        require("strategy.region.tau", self.tau, self.tau > 0, "above 0")
+        require("strategy.region.start_epoch", self.start_epoch, self.start_epoch >= 0, "at least 0")
 
     def weight_at(self, epoch: int) -> float:
         """The weight in an epoch, counted from 0."""
@@ -44,7 +45,7 @@ class Region:
 class Recipe:
     """One pre-training; the defaults are the paper's setting as far as METHODS 1.3, 2 and 14 can tell it."""
 
-    depth: int = 50  # layers of the ResNet: 18, 34, 50 or 101
+    encoder: str = "resnet50"  # one of methods.encoder.ENCODERS
     zero_init: bool = True  # residual branches start shut, at γ = 0 (SimSiam's code)
     size: int = 224  # pixels a side of a view
     epochs: int = 100  # [R]
@@ -65,7 +66,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what no pre-training can be made from."""
-        choose("depth", self.depth, (18, 34, 50, 101))
+        choose("encoder", self.encoder, ENCODERS)
         choose("precision", self.precision, ("fp32", "bf16"))
         for name in ("size", "batch"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")

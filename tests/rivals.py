@@ -46,9 +46,9 @@ def torchvision_pair(files: Sequence[Path], size: int) -> Step:
     return step
 
 
-def resnet(depth: int, kept: int) -> nn.Sequential:
+def resnet(encoder: str, kept: int) -> nn.Sequential:
     """The first parts of a torchvision ResNet, as lightly's examples cut it."""
-    return nn.Sequential(*list(getattr(models, f"resnet{depth}")().children())[:kept])
+    return nn.Sequential(*list(getattr(models, encoder)().children())[:kept])
 
 
 def autocast(batch: Tensor, bf16: bool) -> torch.autocast:
@@ -56,13 +56,17 @@ def autocast(batch: Tensor, bf16: bool) -> torch.autocast:
     return torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16)
 
 
-def lightly_simsiam(depth: int, views: tuple[Tensor, Tensor], bf16: bool = False) -> Step:
+def lightly_simsiam(encoder: str, views: tuple[Tensor, Tensor], bf16: bool = False) -> Step:
     """A step of lightly's example simsiam.py on a resident batch; ModuleNotFoundError without lightly."""
     modules, losses = import_module("lightly.models.modules"), import_module("lightly.loss")
-    width = 512 if depth < 50 else 2048
-    parts = nn.ModuleList([
-        resnet(depth, -1), modules.SimSiamProjectionHead(width, 512, 128), modules.SimSiamPredictionHead(128, 64, 128),
-    ]).to(views[0].device)  # fmt: skip
+    width = 512 if encoder in ("resnet18", "resnet34") else 2048
+    parts = nn.ModuleList(
+        [
+            resnet(encoder, -1),
+            modules.SimSiamProjectionHead(width, 512, 128),
+            modules.SimSiamPredictionHead(128, 64, 128),
+        ]
+    ).to(views[0].device)
     backbone, projection, prediction = parts
     criterion = losses.NegativeCosineSimilarity()
     optimizer = torch.optim.SGD(parts.parameters(), lr=0.06)
@@ -83,12 +87,12 @@ def lightly_simsiam(depth: int, views: tuple[Tensor, Tensor], bf16: bool = False
     return step
 
 
-def lightly_densecl(depth: int, views: tuple[Tensor, Tensor], bf16: bool = False) -> Step:
+def lightly_densecl(encoder: str, views: tuple[Tensor, Tensor], bf16: bool = False) -> Step:
     """A step of lightly's example densecl.py on a resident batch: one view alone has a gradient."""
     modules, losses, helpers = (import_module(f"lightly.{name}") for name in ("models.modules", "loss", "models.utils"))
-    width = 512 if depth < 50 else 2048
+    width = 512 if encoder in ("resnet18", "resnet34") else 2048
     heads = [modules.DenseCLProjectionHead(width, width, 128) for _ in range(2)]
-    trained = nn.ModuleList([resnet(depth, -2), *heads]).to(views[0].device)
+    trained = nn.ModuleList([resnet(encoder, -2), *heads]).to(views[0].device)
     followed = copy.deepcopy(trained)
     helpers.deactivate_requires_grad(followed)
     criteria = [losses.NTXentLoss(memory_bank_size=(4096, 128)).to(views[0].device) for _ in range(2)]

@@ -161,7 +161,7 @@ def pixel_losses(inputs: Inputs) -> Rivals:
     """Forward and backward of one direction of the pixel distance's loss, with its weights given."""
     first, second = inputs.first, inputs.second
     weight = PixelDistance()(first, second, cosine).weight
-    branch = Branch(PixelDistance(), Recipe(depth=18, similarity=cosine), 8)
+    branch = Branch(PixelDistance(), Recipe(encoder="resnet18", similarity=cosine), 8)
     p, z = first.p.clone().requires_grad_(), second.z
 
     def ours() -> Tensor:
@@ -434,11 +434,11 @@ def training(sizes: Sizes, device: str, way: Way, pairs: int = PAIRS) -> Iterato
     """Whole steps on a resident batch, ours by lightly’s: the same ResNet, precision and, of SimSiam, heads."""
     first, second = resident(sizes, device)
     plain = first.image.contiguous(), second.image.contiguous()  # lightly's examples leave the memory as it is
-    depth, bf16, bar = way.recipe.depth, way.recipe.precision == "bf16", f"≥ {1.3 if first.image.is_cuda else 1.1}"
+    encoder, bf16, bar = way.recipe.encoder, way.recipe.precision == "bf16", f"≥ {1.3 if first.image.is_cuda else 1.1}"
     yield from heading(f"{sizes.images} pairs at {sizes.pixels} px, by lightly’s")
-    yield f"  ResNet-{depth}, both {way.recipe.precision}; ours {way.words()}"
+    yield f"  {encoder}, both {way.recipe.precision}; ours {way.words()}"
     try:
-        simsiam, densecl = (one(depth, plain, bf16) for one in (rivals.lightly_simsiam, rivals.lightly_densecl))
+        simsiam, densecl = (one(encoder, plain, bf16) for one in (rivals.lightly_simsiam, rivals.lightly_densecl))
     except ModuleNotFoundError:
         yield "  not measured: lightly is not installed here"
         return
@@ -469,19 +469,19 @@ class Large(NamedTuple):
 
     images: int = 256  # the paper's batch
     pixels: int = 224
-    depth: int = 50
+    encoder: str = "resnet50"
     matrix: int = 8192  # a side of the product that shows the device's peak
 
 
 def tuned(device: str, large: Large, pairs: int = PAIRS) -> Iterator[str]:
     """The paper's step on a resident batch with all that is fast, against our own fp32 eager one."""
     first, second = resident(Sizes(images=large.images, pixels=large.pixels), device)
-    recipe = replace(PRESETS["paper"].recipe, depth=large.depth)
+    recipe = replace(PRESETS["paper"].recipe, encoder=large.encoder)
     precision = "bf16" if first.image.is_cuda else "fp32"  # which a CPU without matrix units would slow down
     way = Way(replace(recipe, precision=precision), fused=True, compile=True)
     fast, eager = (whole_step(Location(), first, second, one) for one in (way, Way(recipe)))
     yield from heading(f"{large.images} pairs at {large.pixels} px, own fp32 eager")
-    yield f"  ResNet-{large.depth}; ours {way.words()}; both channels_last"
+    yield f"  {large.encoder}; ours {way.words()}; both channels_last"
     bar = "≥ 2.5" if first.image.is_cuda else ""
     yield line("  location, TF32 convolutions", ratios(fast, eager, device, pairs), bar)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -564,7 +564,7 @@ def others(device: str) -> Iterator[str]:
     """The step against lightly's."""
     gpu, recipe = device == "cuda", PRESETS["demo"].recipe
     if gpu:
-        recipe = replace(recipe, precision="bf16", depth=50)
+        recipe = replace(recipe, precision="bf16", encoder="resnet50")
     for compile in ways():
         yield from training(Sizes(images=256, pixels=224) if gpu else Sizes(), device, Way(recipe, gpu, compile))
 

@@ -28,7 +28,7 @@ JUDGE = [
     "--set", "benchmark.iterations=2",
 ]  # fmt: skip
 RUN = ["run", *TRAIN, *JUDGE]
-RECIPE = Recipe(depth=18, size=64, batch=4, heads=Heads(8, 8, 8))
+RECIPE = Recipe(encoder="resnet18", size=64, batch=4, heads=Heads(8, 8, 8))
 every_strategy = pytest.mark.parametrize("name", plugins.strategy_files())
 
 
@@ -179,7 +179,7 @@ def test_a_given_backbone_is_judged_and_known_by_its_content(
         (["--strategy", "location"], "nothing is pre-trained, so --strategy means nothing"),
         (["--set", "epochs=3", "--data", "x"], "so --data, --set epochs means nothing"),
         (["--trials", "0"], "--trials 0: 1 to 1000 were expected"),
-        (["--set", "depth=50"], "ResNet-18, not ResNet-50"),
+        (["--set", "encoder=resnet50"], "resnet18, not resnet50"),
     ],
 )
 def test_what_a_given_backbone_excludes(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.detection.detector import MEAN, STD, Detector, config
 from benchmarks.voc07_12 import Voc0712
-from benchmarks.weights import BLOCKS, ConvertError, convert, convert_file, load_into, names, read_backbone, rename
+from benchmarks.weights import RESNETS, ConvertError, convert, convert_file, load_into, names, read_backbone, rename
 
 # printed by DenseCL's script on a random ResNet-50 (METHODS 13, P11): 318 names, among them
 OFFICIAL = {
@@ -32,10 +32,10 @@ OFFICIAL = {
 }
 
 
-def resnet(depth: int) -> Any:
+def resnet(encoder: str) -> Any:
     """Torchvision's ResNet in eval mode, its norms as if trained."""
-    torch.manual_seed(depth)
-    model = getattr(torchvision.models, f"resnet{depth}")()
+    torch.manual_seed(18)
+    model = getattr(torchvision.models, encoder)()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.3, 0.3)  # type: ignore[union-attr]
@@ -57,15 +57,15 @@ def detector(settings: Detector) -> Any:
 
 
 def test_the_official_names() -> None:
-    assert len({rename(name) for name in names(50)}) == 318
+    assert len({rename(name) for name in names("resnet50")}) == 318
     assert {name: rename(name) for name in OFFICIAL} == OFFICIAL
 
 
-@pytest.mark.parametrize("depth", BLOCKS)
-def test_the_names_are_those_of_torchvision(depth: int) -> None:
+@pytest.mark.parametrize("encoder", RESNETS)
+def test_the_names_are_those_of_torchvision(encoder: str) -> None:
     with torch.device("meta"):
-        model = getattr(torchvision.models, f"resnet{depth}")()
-    assert sorted(names(depth)) == sorted(headless(model))
+        model = getattr(torchvision.models, encoder)()
+    assert sorted(names(encoder)) == sorted(headless(model))
 
 
 SETTINGS = {
@@ -73,8 +73,8 @@ SETTINGS = {
     "R18-FPN frozen": Detector(norm="FrozenBN"),
     "R18-FPN freeze 3": Detector(freeze=3),
     "R18-C4": Detector(family="c4"),
-    "R34-C4": Detector(depth=34, family="c4"),
-    "R50-FPN": Detector(depth=50),
+    "R34-C4": Detector(encoder="resnet34", family="c4"),
+    "R50-FPN": Detector(encoder="resnet50"),
     "R50-C4": Voc0712(),
 }
 
@@ -83,8 +83,8 @@ SETTINGS = {
 @torch.no_grad()
 def test_features_agree_bit_for_bit(name: str) -> None:
     settings = SETTINGS[name]
-    source, model = resnet(settings.depth), detector(settings)
-    load_into(model, convert(headless(source), depth=settings.depth))
+    source, model = resnet(settings.encoder), detector(settings)
+    load_into(model, convert(headless(source), encoder=settings.encoder))
     x = torch.randn(2, 3, 64, 96)
     stem = source.maxpool(source.relu(source.bn1(source.conv1(x))))
     res4 = source.layer3(source.layer2(source.layer1(stem)))
@@ -120,31 +120,31 @@ def add(state: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (drop, "not a ResNet-18 without its head: key 'layer2.0.bn1.bias' is missing"),
-        (add, "not a ResNet-18 without its head: key 'projector.weight' is unknown"),
+        (drop, "not a resnet18 without its head: key 'layer2.0.bn1.bias' is missing"),
+        (add, "not a resnet18 without its head: key 'projector.weight' is unknown"),
     ],
 )
 def test_an_odd_key_is_named(spoil: Callable[[dict[str, Tensor]], None], message: str) -> None:
-    state = headless(resnet(18))
+    state = headless(resnet("resnet18"))
     spoil(state)
     with pytest.raises(ConvertError, match=message):
-        convert(state, depth=18)
+        convert(state, encoder="resnet18")
 
 
 def test_another_architecture_is_named() -> None:
-    with pytest.raises(ConvertError, match="another architecture: ResNet-50, not ResNet-18"):
-        convert(dict.fromkeys(names(50), torch.zeros(1)), depth=18)
+    with pytest.raises(ConvertError, match="another architecture: resnet50, not resnet18"):
+        convert(dict.fromkeys(names("resnet50"), torch.zeros(1)), encoder="resnet18")
 
 
 def test_another_width_is_named() -> None:
-    state = convert(headless(resnet(18)), depth=18)
+    state = convert(headless(resnet("resnet18")), encoder="resnet18")
     state["res3.0.conv1.weight"] = torch.zeros(256, 64, 3, 3)
     with pytest.raises(ConvertError, match=r"another architecture: 'res3.0.conv1.weight' is .256, 64, 3, 3."):
         load_into(detector(Detector()), state)
 
 
 def test_every_tensor_has_a_place_and_every_place_a_tensor() -> None:
-    model, state = detector(Detector()), convert(headless(resnet(18)), depth=18)
+    model, state = detector(Detector()), convert(headless(resnet("resnet18")), encoder="resnet18")
     with pytest.raises(ConvertError, match=r"'res6.0.conv1.weight' has 0 places"):
         load_into(model, {**state, "res6.0.conv1.weight": torch.zeros(1)})
     del state["res5.1.conv2.norm.running_var"]
@@ -158,13 +158,13 @@ def test_detectrons_own_c4_head_does_not_take_r18() -> None:
     cfg = config(Detector(family="c4"), ["cat"], seed=0)
     cfg.MODEL.ROI_HEADS.NAME = "Res5ROIHeads"
     with pytest.raises(ConvertError):
-        load_into(build_model(cfg), convert(headless(resnet(18)), depth=18))
+        load_into(build_model(cfg), convert(headless(resnet("resnet18")), encoder="resnet18"))
 
 
 def test_the_file_holds_plain_tensors_and_nothing_lies_beside_it(tmp_path: Path) -> None:
-    state = headless(resnet(18))
+    state = headless(resnet("resnet18"))
     torch.save(state, tmp_path / "backbone.pth")
-    convert_file(tmp_path / "backbone.pth", tmp_path / "out.pth", depth=18)
+    convert_file(tmp_path / "backbone.pth", tmp_path / "out.pth", encoder="resnet18")
     found = torch.load(tmp_path / "out.pth", weights_only=True)
     assert torch.equal(found["res5.1.conv2.weight"], state["layer4.1.conv2.weight"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backbone.pth", "out.pth"]
@@ -183,7 +183,7 @@ class Intruder:
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"conv1.weight": Intruder(tmp_path / "trace")}, tmp_path / "backbone.pth")
     with pytest.raises(ConvertError, match="not a state dict of tensors"):
-        convert_file(tmp_path / "backbone.pth", tmp_path / "out.pth", depth=18)
+        convert_file(tmp_path / "backbone.pth", tmp_path / "out.pth", encoder="resnet18")
     assert not (tmp_path / "trace").exists()
 
 
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_backbone_is_named(tmp_path: Path) -> None:
     ):
         spoil()
         with pytest.raises(ConvertError) as error:
-            convert_file(path, tmp_path / "out.pth", depth=18)
+            convert_file(path, tmp_path / "out.pth", encoder="resnet18")
         assert str(error.value).startswith(f"{path}: ")
         assert "\n" not in str(error.value)
     assert not (tmp_path / "out.pth").exists()
@@ -275,11 +275,11 @@ FOUND: dict[Make, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize("make", FOUND)
 def test_the_backbone_of_others_is_found(make: Make, tmp_path: Path) -> None:
-    state = headless(resnet(18))
+    state = headless(resnet("resnet18"))
     torch.save(make(state), tmp_path / "theirs.pth.tar")
-    found = read_backbone(tmp_path / "theirs.pth.tar", 18)
+    found = read_backbone(tmp_path / "theirs.pth.tar", "resnet18")
     assert (found.prefix, found.left_out) == FOUND[make]
-    assert sorted(found.state) == sorted(names(18))
+    assert sorted(found.state) == sorted(names("resnet18"))
     for name, tensor in found.state.items():
         assert torch.equal(tensor, state[name] * (make is not before_0_4_1 or not name.endswith("_tracked"))), name
 
@@ -287,19 +287,19 @@ def test_the_backbone_of_others_is_found(make: Make, tmp_path: Path) -> None:
 def test_safetensors_and_torch_s_older_files_are_read(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    state = headless(resnet(18))
+    state = headless(resnet("resnet18"))
     save_file(under("backbone.", state), tmp_path / "a.safetensors")
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
-    assert read_backbone(tmp_path / "a.safetensors", 18).prefix == "backbone."
+    assert read_backbone(tmp_path / "a.safetensors", "resnet18").prefix == "backbone."
     for name in ("a.safetensors", "a.pt"):
-        found = read_backbone(tmp_path / name, 18).state
+        found = read_backbone(tmp_path / name, "resnet18").state
         assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
 
 
 def test_a_backbone_s_numbers_are_float32_and_its_own(tmp_path: Path) -> None:
-    model = resnet(18).half().to(memory_format=torch.channels_last)
+    model = resnet("resnet18").half().to(memory_format=torch.channels_last)
     torch.save(dict(model.named_parameters()) | dict(model.named_buffers()), tmp_path / "half.pth")
-    state = read_backbone(tmp_path / "half.pth", 18).state
+    state = read_backbone(tmp_path / "half.pth", "resnet18").state
     assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
     assert all(tensor.is_contiguous() and not tensor.requires_grad for tensor in state.values())
     assert torch.equal(state["layer3.0.conv1.weight"], model.layer3[0].conv1.weight.float())
@@ -344,7 +344,7 @@ def twins(state: dict[str, Tensor]) -> Any:
 
 
 def detectron2s(state: dict[str, Tensor]) -> Any:
-    return {"model": convert(state, depth=18)}
+    return {"model": convert(state, encoder="resnet18")}
 
 
 def argued(state: dict[str, Tensor]) -> Any:
@@ -372,31 +372,35 @@ REFUSED: dict[Make, str] = {
 
 @pytest.mark.parametrize("spoil", REFUSED)
 def test_what_is_no_such_backbone_is_refused(spoil: Make, tmp_path: Path) -> None:
-    torch.save(spoil(headless(resnet(18))), tmp_path / "theirs.pth")
+    torch.save(spoil(headless(resnet("resnet18"))), tmp_path / "theirs.pth")
     with pytest.raises(ConvertError) as error:
-        read_backbone(tmp_path / "theirs.pth", 18)
+        read_backbone(tmp_path / "theirs.pth", "resnet18")
     assert str(error.value).startswith(f"{tmp_path / 'theirs.pth'}: ")
     assert REFUSED[spoil] in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("is_", "asked"), [(18, 34), (34, 18), (50, 18), (101, 50), (18, 152)])
+OTHERS = [("resnet18", "resnet34"), ("resnet34", "resnet18"), ("resnet50", "resnet18"), ("resnet101", "resnet50"),
+          ("resnet18", "resnet152")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("is_", "asked"), OTHERS)
 @pytest.mark.parametrize("make", [plain, moco, before_0_4_1])
-def test_another_depth_is_named(is_: int, asked: int, make: Make, tmp_path: Path) -> None:
+def test_another_encoder_is_named(is_: str, asked: str, make: Make, tmp_path: Path) -> None:
     state = {name: torch.zeros(()) for name in names(is_)}
     torch.save(make(state), tmp_path / "theirs.pth")
-    with pytest.raises(ConvertError, match=f"ResNet-{is_}, not ResNet-{asked}: --set depth={is_}"):
+    with pytest.raises(ConvertError, match=f"{is_}, not {asked}: --set encoder={is_}"):
         read_backbone(tmp_path / "theirs.pth", asked)
 
 
 def test_the_line_that_is_advised_saves_the_tensors(tmp_path: Path) -> None:
-    state = headless(resnet(18))
+    state = headless(resnet("resnet18"))
     torch.save(argued(state), tmp_path / "theirs.pth")
     with pytest.raises(ConvertError) as error:
-        read_backbone(tmp_path / "theirs.pth", 18)
+        read_backbone(tmp_path / "theirs.pth", "resnet18")
     line = shlex.split(str(error.value).partition("without it: ")[2])
     subprocess.run([sys.executable, *line[1:]], cwd=tmp_path, check=True)
-    assert torch.equal(read_backbone(tmp_path / "tensors.pth", 18).state["bn1.bias"], state["bn1.bias"])
+    assert torch.equal(read_backbone(tmp_path / "tensors.pth", "resnet18").state["bn1.bias"], state["bn1.bias"])
 
 
 def by_torch(content: Any, path: Path) -> None:
@@ -416,18 +420,18 @@ def by_pickle(content: Any, path: Path) -> None:
 def test_a_hostile_file_runs_nothing(name: str, write: Callable[[Any, Path], None], tmp_path: Path) -> None:
     write({"model": Intruder(tmp_path / "trace")}, tmp_path / name)
     with pytest.raises(ConvertError, match=r"a bare pickle, as detectron2's|not a state dict of tensors"):
-        read_backbone(tmp_path / name, 18)
+        read_backbone(tmp_path / name, "resnet18")
     assert os.listdir(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("name", ["a.pkl", "a.pth"])
 def test_a_pickle_is_refused_by_its_name_and_by_its_bytes(name: str, tmp_path: Path) -> None:
     if name == "a.pkl":
-        torch.save(headless(resnet(18)), tmp_path / name)
+        torch.save(headless(resnet("resnet18")), tmp_path / name)
     else:
         by_pickle({"model": {}}, tmp_path / name)
     with pytest.raises(ConvertError, match=r"so it is not opened; give the .pth or .safetensors that it was made from"):
-        read_backbone(tmp_path / name, 18)
+        read_backbone(tmp_path / name, "resnet18")
 
 
 def test_a_class_that_would_spoil_the_advice_is_not_advised(tmp_path: Path) -> None:
@@ -435,15 +439,15 @@ def test_a_class_that_would_spoil_the_advice_is_not_advised(tmp_path: Path) -> N
     globals()[odd.__name__] = odd
     torch.save({"state_dict": {}, "args": odd()}, tmp_path / "a.pth")
     with pytest.raises(ConvertError, match=r"a.pth: not a state dict of tensors$"):
-        read_backbone(tmp_path / "a.pth", 18)
+        read_backbone(tmp_path / "a.pth", "resnet18")
 
 
 @pytest.mark.parametrize("name", ["none.pth", "."])
 def test_what_is_no_file_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="no such backbone file"):
-        read_backbone(tmp_path / name, 18)
+        read_backbone(tmp_path / name, "resnet18")
 
 
-def test_a_depth_that_no_resnet_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match="depth 20: choose from 18, 34, 50, 101, 152"):
-        read_backbone(tmp_path / "a.pth", 20)
+def test_an_encoder_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="encoder resnet20: choose from resnet18, resnet34, resnet50, resnet101"):
+        read_backbone(tmp_path / "a.pth", "resnet20")

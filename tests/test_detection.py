@@ -52,7 +52,7 @@ def test_the_settings_are_read_without_torch() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"depth": 19}, "depth=19: choose from 18, 34, 50, 101, 152"),
+        ({"encoder": "resnet19"}, "encoder=resnet19: choose from resnet18, resnet34, resnet50, resnet101, resnet152"),
         ({"family": "yolo"}, "family=yolo: choose from fpn, c4"),
         ({"norm": "GN"}, "norm=GN: choose from BN, FrozenBN, SyncBN"),
         ({"freeze": 6}, "freeze=6: choose from 0, 1, 2, 3, 4, 5"),
@@ -228,8 +228,8 @@ def test_the_loss_falls(voc: Voc, backbone: Path, tmp_path: Path) -> None:
 
 
 def test_another_architecture_stops_before_training(voc: Voc, backbone: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match="another architecture: ResNet-18, not ResNet-50"):
-        Detector(**SLIM, depth=50).evaluate(backbone, voc, tmp_path, seed=0)
+    with pytest.raises(ConvertError, match="another architecture: resnet18, not resnet50"):
+        Detector(**SLIM, encoder="resnet50").evaluate(backbone, voc, tmp_path, seed=0)
 
 
 def test_a_loss_that_is_not_finite_is_one_line(voc: Voc, backbone: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from tests.forks import on_ranks, place
 from tests.pictures import photos
 
 SIDE, WIDTH, SIZES = 64, 32, (2, 4)
-RECIPE = Recipe(depth=18, size=SIDE, batch=4, heads=Heads(8, 8, 8))
+RECIPE = Recipe(encoder="resnet18", size=SIDE, batch=4, heads=Heads(8, 8, 8))
 TINY = replace(RECIPE, size=32, epochs=2)
 STRATEGIES: dict[str, Any] = {
     **{name: plugins.strategy(name)() for name in plugins.strategy_files() if plugins.strategy(name).trains},
@@ -81,7 +81,7 @@ class Step(NamedTuple):
     gauges: dict[str, float | None]
 
 
-def layer(depth: int, zero_init: bool) -> nn.Module:
+def layer(name: str, zero_init: bool) -> nn.Module:
     """In the place of a ResNet; without a bias, which a BatchNorm would take out again."""
     return nn.Conv2d(3, WIDTH, 16, stride=16, bias=False)
 
@@ -90,7 +90,7 @@ def model(case: Case) -> PixSim:
     """The same weights in every process; the heads have their BatchNorms."""
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pixsim, "encoder", layer)
+        patch.setattr(pixsim, "build_encoder", layer)
         patch.setattr(pixsim, "width", lambda encoder: WIDTH)
         network = PixSim(STRATEGIES[case.name], RECIPE)
     return network.to(getattr(torch, case.kind)).train(case.overlap != "no overlap at all")
@@ -173,9 +173,9 @@ WHOLE: dict[str, list[Try]] = {
 }
 
 
-def small(depth: int, zero_init: bool) -> nn.Module:
+def small(name: str, zero_init: bool) -> nn.Module:
     """In the place of a ResNet, whose checkpoints take most of a test's time."""
-    return nn.Sequential(layer(depth, zero_init), nn.BatchNorm2d(WIDTH), nn.ReLU())
+    return nn.Sequential(layer(name, zero_init), nn.BatchNorm2d(WIDTH), nn.ReLU())
 
 
 def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], kind: str) -> None:
@@ -194,7 +194,7 @@ def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], ki
         return descend(training, *rest)
 
     with pytest.MonkeyPatch.context() as patch, place(rank, one.size, folder / f"meet-{number}"), distributed.joined():
-        patch.setattr(pixsim, "encoder", small)
+        patch.setattr(pixsim, "build_encoder", small)
         patch.setattr(pixsim, "width", lambda encoder: WIDTH)
         patch.setattr(checkpoints, "CHECKPOINT_EVERY", -1.0)
         patch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too

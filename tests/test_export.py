@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.detection.detector import Detector, config
-from benchmarks.weights import names
+from benchmarks.weights import RESNETS, names
 from harness.cli import main
 from harness.verbs.export import KINDS
-from methods.encoder import encoder
+from methods.encoder import build_encoder
 
 RUN = "candidate_regions-s3-90414341"  # as long as our names are
 IMAGE = torch.linspace(-2, 2, 3 * 64 * 96).sin().reshape(1, 3, 64, 96)
@@ -32,14 +32,14 @@ def train(model: nn.Module) -> nn.Module:
     return model.eval().to(memory_format=torch.contiguous_format)
 
 
-def plant(results: Path, depth: int) -> nn.Module:
+def plant(results: Path, encoder: str) -> nn.Module:
     """The run RUN with a backbone, which is returned."""
-    torch.manual_seed(depth)
+    torch.manual_seed(18)
     folder = results / "runs" / RUN
     folder.mkdir(parents=True)
-    model = encoder(depth, zero_init=False)
+    model = build_encoder(encoder, zero_init=False)
     contents: dict[str, Any] = {
-        "config": {"strategy": "candidate_regions", "seed": 3, "benchmark": {"depth": depth}},
+        "config": {"strategy": "candidate_regions", "seed": 3, "benchmark": {"encoder": encoder}},
         "run": {"status": "COMPLETED"},
         "provenance": {"command": ["harness", "run", "--seed", "3"], "code": {"commit": "c0ffee", "dirty": False}},
     }
@@ -78,26 +78,26 @@ def by_detectron2(cfg: Any, norm: str) -> Tensor:
     return found
 
 
-def features(kind: str, scope: dict[str, Any], depth: int) -> list[Tensor]:
+def features(kind: str, scope: dict[str, Any], encoder: str) -> list[Tensor]:
     """What the library's model, made by the printed lines, computes of IMAGE; detectron2's with either norm."""
     if kind == "detectron2":
         return [by_detectron2(scope["cfg"], norm) for norm in ("FrozenBN", "BN")]
     if kind == "safetensors":
-        blank = encoder(depth, zero_init=False).to(memory_format=torch.contiguous_format)
+        blank = build_encoder(encoder, zero_init=False).to(memory_format=torch.contiguous_format)
         return [by_safetensors(blank, scope["state"])]
     return [(by_timm if kind == "timm" else by_torchvision)(scope["model"].eval())]
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_features_are_ours_bit_for_bit(
-    kind: str, depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from detectron2.config import get_cfg
 
     monkeypatch.chdir(tmp_path)
-    wanted = plant(tmp_path / "results", depth)(IMAGE)
+    wanted = plant(tmp_path / "results", encoder)(IMAGE)
     assert main(["export", RUN[:5], "--to", kind, "--results", "results"]) == 0
     first, _, lines = capsys.readouterr().out.partition("\n\n")
     file = Path(f"{RUN}-{kind}{KINDS[kind].ending}")
@@ -107,15 +107,15 @@ def test_features_are_ours_bit_for_bit(
     scope: dict[str, Any] = {"cfg": get_cfg()}
     scope["cfg"].MODEL.DEVICE = "cpu"
     exec(lines, scope)
-    for found in features(kind, scope, depth):
+    for found in features(kind, scope, encoder):
         assert torch.equal(found, wanted)
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A results folder with one run of depth 18, beside which the test stands."""
+    """A results folder with one run of a resnet18, beside which the test stands."""
     monkeypatch.chdir(tmp_path)
-    plant(tmp_path / "results", 18)
+    plant(tmp_path / "results", "resnet18")
     return tmp_path / "results"
 
 
@@ -139,13 +139,13 @@ def test_torchvision_s_classifier_alone_is_missing(results: Path) -> None:
     assert (keys.missing_keys, keys.unexpected_keys) == (["fc.weight", "fc.bias"], [])
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
-def test_timm_s_names_are_torchvision_s(depth: int) -> None:
+@pytest.mark.parametrize("encoder", RESNETS)
+def test_timm_s_names_are_torchvision_s(encoder: str) -> None:
     import timm
 
     with torch.device("meta"):
-        model = timm.create_model(f"resnet{depth}", num_classes=0)
-    assert sorted(model.state_dict()) == sorted(names(depth))
+        model = timm.create_model(encoder, num_classes=0)
+    assert sorted(model.state_dict()) == sorted(names(encoder))
 
 
 def test_detectron2_finds_every_tensor_a_place_in_a_detector(results: Path) -> None:
@@ -157,7 +157,7 @@ def test_detectron2_finds_every_tensor_a_place_in_a_detector(results: Path) -> N
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     DetectionCheckpointer(model).load("d2.pth")
     changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])]
-    assert len(changed) == len(names(18))
+    assert len(changed) == len(names("resnet18"))
     assert all(name.startswith("backbone.bottom_up.") for name in changed)
 
 
@@ -187,7 +187,7 @@ def test_the_same_run_gives_the_same_bytes(kind: str, results: Path) -> None:
 
 
 def test_a_hostile_name_stays_a_name(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = "'); open('trace', 'w'); ('{depth}.pth"
+    name = "'); open('trace', 'w'); ('{encoder}.pth"
     assert main(words("torchvision", "--out", name)) == 0
     exec(capsys.readouterr().out.partition("\n\n")[2], {})
     assert sorted(os.listdir()) == sorted([name, "results"])
@@ -217,15 +217,15 @@ def no_weights_and_a_bare_record(folder: Path) -> None:
     (folder / "config.json").write_text("{}")
 
 
-def another_depth(folder: Path) -> None:
-    (folder / "config.json").write_text('{"benchmark": {"depth": 50}}')
+def another_encoder(folder: Path) -> None:
+    (folder / "config.json").write_text('{"benchmark": {"encoder": "resnet50"}}')
 
 
-def an_odd_depth(folder: Path) -> None:
-    (folder / "config.json").write_text('{"benchmark": {"depth": [18]}}')
+def an_odd_encoder(folder: Path) -> None:
+    (folder / "config.json").write_text('{"benchmark": {"encoder": ["resnet18"]}}')
 
 
-def no_depth(folder: Path) -> None:
+def no_encoder(folder: Path) -> None:
     (folder / "config.json").write_text('{"benchmark": 3}')
 
 
@@ -240,9 +240,9 @@ def infinite(folder: Path) -> None:
     [
         (no_weights, "has no backbone.pth here, since weights are not kept in git: make it with `harness run --seed 3"),
         (no_weights_and_a_bare_record, "make it with `harness run --strategy STRATEGY --seed SEED --results weights`"),
-        (another_depth, "backbone.pth: checkpoint of another architecture: ResNet-18, not ResNet-50"),
-        (an_odd_depth, "depth [18]: choose from 18, 34, 50, 101, 152"),
-        (no_depth, "config.json: it has no benchmark.depth"),
+        (another_encoder, "backbone.pth: checkpoint of another architecture: resnet18, not resnet50"),
+        (an_odd_encoder, "encoder ['resnet18']: choose from resnet18, resnet34"),
+        (no_encoder, "config.json: it has no benchmark.encoder"),
         (infinite, "backbone.pth: 'bn1.bias' holds a number that is not finite"),
     ],
 )

@@ -188,7 +188,7 @@ BENCHMARK = FILES["mine/linear.py"]
         ("benchmark", "def prepare", "def prepared", "does not define prepare"),
         ("benchmark", "def evaluate", "def evaluated", "does not define evaluate"),
         ("benchmark", "name: ClassVar[str] = __name__", "", "does not define name"),
-        ("benchmark", "depth: int = 18", "depth = 18", "has no field depth"),
+        ("benchmark", 'encoder: str = "resnet18"', 'encoder = "resnet18"', "has no field encoder"),
         ("benchmark", "= __name__", "= 'linear'", "is named 'linear' and would not be found again"),
     ],
 )
@@ -212,7 +212,7 @@ def test_misfits_are_refused_by_name(
         ("--strategy location --benchmark mine.line", "no benchmark 'mine.line': Python finds no module 'mine.line'"),
         ("--strategy .corners", "no strategy '.corners'"),
         ("--strategy location --benchmark mine..linear", "no benchmark 'mine..linear'"),
-        ("--strategy mine.corners --set match.inst=1", "did you mean 'inset'?"),
+        ("--strategy mine.corners --set strategy.inst=1", "did you mean 'inset'?"),
         ("--strategy location --benchmark mine.linear --set benchmark.ridge=big", "ridge=big: a number was expected"),
     ],
 )

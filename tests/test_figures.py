@@ -33,7 +33,7 @@ from methods.strategies.location import Location
 from methods.views import View, normalise
 from tests.pictures import photos
 
-TINY = Recipe(depth=18, size=96, zero_init=False, heads=Heads(8, 8, 8), jitter=0, grey=0, blur=0)
+TINY = Recipe(encoder="resnet18", size=96, zero_init=False, heads=Heads(8, 8, 8), jitter=0, grey=0, blur=0)
 SMALL = ["--set", "size=32", "--set", "heads.out=8", "--set", "heads.hidden=8", "--set", "similarity=cosine"]
 
 
@@ -194,14 +194,14 @@ def test_dots_of_a_region_strategy_have_the_colour_of_their_channel() -> None:
 
 def test_a_record_gives_its_experiment_back() -> None:
     for line in (
-        ["--strategy", "location", "--set", "match.sampler=biased", "--set", "match.sampler.beta=0.5", *SMALL],
-        ["--strategy", "candidate_regions", "--preset", "study", "--set", "match.boxes=scrl", "--set", "lr=1e-3"],
+        ["--strategy", "location", "--set", "strategy.sampler=biased", "--set", "strategy.sampler.beta=0.5", *SMALL],
+        ["--strategy", "candidate_regions", "--preset", "study", "--set", "strategy.boxes=scrl", "--set", "lr=1e-3"],
         ["--strategy", "simsiam", "--set", "heads.hidden=none", "--data", "photos", "--set", "benchmark.clip=none"],
     ):
         experiment = build(words().parse_args(line))
         assert rebuild(json.loads(json.dumps(experiment.settings))) == experiment.backbone
     with pytest.raises(ValueError, match="not a run's"):
-        rebuild({"strategy": "location"})
+        rebuild({"strategy": {"name": "location"}})
 
 
 @pytest.mark.parametrize(
@@ -256,11 +256,11 @@ def test_help_needs_neither_torch_nor_matplotlib() -> None:
         ("A1 --run simsiam --size 31", "--size=31: must be at least 32"),
         ("matches --strategy locaton", "did you mean 'location'?"),
         ("matches --strategy random", "it links nothing"),
-        ("matches --set match.radius=2", "name it with --strategy"),
+        ("matches --set strategy.radius=2", "name it with --strategy"),
         ("matches --set crop=0", "crop=0.0: must be above 0"),
         ("matches --image no.png", "no.png: cannot be decoded"),
         ("matches --seed -1", "--seed=-1: must be at least 0"),
-        ("matches --run simsiam --strategy simsiam --set depth=50", "not the weights of these settings"),
+        ("matches --run simsiam --strategy simsiam --set encoder=resnet50", "not the weights of these settings"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(

@@ -100,11 +100,11 @@ def tiny() -> Training:
 READERS: dict[str, Callable[[Path], object]] = {
     "checkpoint.pth": lambda file: Checkpoint(file).resume(tiny().take),
     "heads.pth": lambda file: models.fill(nn.Linear(3, 2), file),
-    "backbone.pth": lambda file: read_backbone(file, 18),
-    "backbone.pt": lambda file: read_backbone(file, 18),
-    "backbone.pkl": lambda file: read_backbone(file, 18),
-    "backbone.safetensors": lambda file: read_backbone(file, 18),
-    "theirs.pth": lambda file: convert_file(file, file.with_name("detectron2.pth"), depth=18),
+    "backbone.pth": lambda file: read_backbone(file, "resnet18"),
+    "backbone.pt": lambda file: read_backbone(file, "resnet18"),
+    "backbone.pkl": lambda file: read_backbone(file, "resnet18"),
+    "backbone.safetensors": lambda file: read_backbone(file, "resnet18"),
+    "theirs.pth": lambda file: convert_file(file, file.with_name("detectron2.pth"), encoder="resnet18"),
 }
 
 
@@ -150,7 +150,7 @@ def test_a_record_has_no_module_imported(
     (tmp_path / "planted").mkdir()
     (tmp_path / "planted" / f"{kind}.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\n{attribute} = object\n")
     name = f"planted.{kind}"
-    named = {"strategy": name} if kind == "strategy" else {"benchmark": {"name": name}}
+    named = {kind: {"name": name}}
     run_folder(tmp_path, "one", config={**SETTINGS, **named})
     for line in ("figure matches --run one", "figure A1 --run one"):
         assert f"{name}, which is code of your own" in refused(capsys, *line.split(), "--results", str(tmp_path))
@@ -272,7 +272,11 @@ BROKEN = (
 )
 ODD = [
     *itertools.product(("config", "run", "scores", "provenance"), BROKEN),
-    *(("config", json.dumps({**SETTINGS, **odd})) for odd in ({"seed": "0"}, {"trial": [0]}, {"strategy": 3})),
+    *(
+        ("config", json.dumps({**SETTINGS, **odd}))
+        for odd in ({"seed": "0"}, {"trial": [0]}, {"strategy": 3}, {"strategy": {"name": 3}})
+    ),
+    ("config", json.dumps({**SETTINGS, "strategy": "location", "match": 3})),
     *(
         ("provenance", json.dumps({part: value}))
         for part in ("data", "benchmark_data", "machine", "backbone", "seconds")
@@ -452,7 +456,7 @@ def light_backbone() -> dict[str, Tensor]:
 
     with torch.device("meta"):
         shapes = resnet18().state_dict()
-    return {name: torch.zeros((), dtype=shapes[name].dtype).expand(shapes[name].shape) for name in names(18)}
+    return {name: torch.zeros((), dtype=shapes[name].dtype).expand(shapes[name].shape) for name in names("resnet18")}
 
 
 def mutated(raw: bytes, chance: random.Random) -> bytes:
@@ -525,11 +529,26 @@ VALUES = (
     *("person", "bf16", "SyncBN"),
 )
 NAMES = (
-    *("", ".", "..", "lr.", ".lr", "lr.x", "a.b.c", "match", "match.", "match.x", "benchmark", "benchmark."),
+    *(
+        "",
+        ".",
+        "..",
+        "lr.",
+        ".lr",
+        "lr.x",
+        "a.b.c",
+        "match",
+        "match.",
+        "strategy",
+        "strategy.",
+        "strategy.x",
+        "benchmark",
+        "benchmark.",
+    ),
     *("benchmark.name", "__class__", "__init__.x", "heads", "heads.", "heads.out.x", "data", "seed", "x" * 5000),
-    "match.sampler.side.x",
+    "strategy.sampler.side.x",
 )
-PUBLISHED = ("voc07+12", "coco-fpn", "coco-c4")  # of depth 50, as the preset `paper` has it
+PUBLISHED = ("voc07+12", "coco-fpn", "coco-c4")  # of resnet50, as the preset `paper` has it
 
 
 def paths(settings: Any, before: str) -> Iterator[str]:
@@ -546,8 +565,8 @@ def paths(settings: Any, before: str) -> Iterator[str]:
 def every_field() -> list[tuple[list[str], str]]:
     """Words that choose a strategy, a benchmark or what is chosen by name within them, and each field that it has."""
     chosen = [["--strategy", name] for name in plugins.strategy_files()]
-    chosen += [["--strategy", "location", "--set", f"match.sampler={name}"] for name in ("uniform", "biased")]
-    chosen += [["--strategy", "candidate_regions", "--set", "match.boxes=scrl"]]
+    chosen += [["--strategy", "location", "--set", f"strategy.sampler={name}"] for name in ("uniform", "biased")]
+    chosen += [["--strategy", "candidate_regions", "--set", "strategy.boxes=scrl"]]
     found = []
     for words in chosen:
         made = experiment.build(experiment.words().parse_args(words)).backbone

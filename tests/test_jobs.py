@@ -37,7 +37,7 @@ class Nothing(NamedTuple):
 class Sum(Benchmark):
     """The first layer's sum."""
     name: ClassVar[str] = "mine.total"
-    depth: int = 18
+    encoder: str = "resnet18"
     def prepare(self, data: Path | None, cache: Path) -> Any:
         return Nothing()
     def evaluate(self, backbone: Path, data: Any, folder: Path, seed: int, device: str = "cpu") -> dict[str, float]:

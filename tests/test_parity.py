@@ -94,7 +94,7 @@ class TestPixelDistance:
         )
         strategy = PixelDistance(radius=ratio)
         found = strategy(q, k, cosine)
-        branch = Branch(strategy, Recipe(depth=18, similarity=cosine), 8)
+        branch = Branch(strategy, Recipe(encoder="resnet18", similarity=cosine), 8)
         return found, 2 * branch.distance(q.p, k.z, found.weight.float())
 
     @staticmethod
@@ -142,7 +142,7 @@ class TestPixelDistance:
         found = PixelDistance()(q, k, cosine)
         assert torch.equal(found.weight.float(), masks)
         for similarity in (cosine, cross_entropy):
-            branch = Branch(PixelDistance(), Recipe(depth=18, similarity=similarity), 4)
+            branch = Branch(PixelDistance(), Recipe(encoder="resnet18", similarity=similarity), 4)
             ours = branch.distance(p, z, masks)
             logits = torch.bmm(*(rows if index == 0 else rows.mT for index, rows in enumerate(similarity(p, z))))
             expected = -((logits * masks).sum((1, 2)) / (masks.sum((1, 2)) + 1e-6)).mean()
@@ -322,7 +322,7 @@ def test_location_s_loss_and_gradient_equal_the_loop_s() -> None:
     )
     found = Location()(first, second, cross_entropy)
     query, key = found.query.float(), found.key.float()
-    branch = Branch(Location(), Recipe(depth=18), 4)
+    branch = Branch(Location(), Recipe(encoder="resnet18"), 4)
     weight = found.weight.float()
     ours = branch.distance(query @ first.p, key @ second.z, weight)
     ours = (ours + branch.distance(key @ second.p, query @ first.z, weight.mT)) / 2
@@ -335,7 +335,7 @@ def test_location_s_loss_and_gradient_equal_the_loop_s() -> None:
 class TestRegions:
     def branch(self) -> RegionBranch:
         """The released branch with the case's weights; our last projector bias, which does nothing, is left out."""
-        branch = RegionBranch(Region(heads=Heads(8, 8, 8)), Recipe(depth=18), 8)
+        branch = RegionBranch(Region(heads=Heads(8, 8, 8)), Recipe(encoder="resnet18"), 8)
         weights: list[nn.Parameter] = [weight for weight in branch.parameters() if weight.requires_grad]
         with torch.no_grad():
             for index, weight in enumerate(weights):

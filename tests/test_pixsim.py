@@ -4,7 +4,7 @@ import pytest
 import torch
 import torchvision
 
-from methods.encoder import encoder, width
+from methods.encoder import build_encoder, width
 from methods.pixsim import Branch, predictor, projector
 from methods.recipe import Heads, Recipe
 from methods.similarity import cosine, cross_entropy
@@ -13,7 +13,7 @@ from tests.official import GOLDEN, wave
 
 
 def test_simsiam_s_loss_is_the_official_one() -> None:
-    branch = Branch(SimSiam(), Recipe(depth=18), 16)
+    branch = Branch(SimSiam(), Recipe(encoder="resnet18"), 16)
     p1, p2, z1, z2 = (wave((4, 16), phase)[:, None] for phase in (0, 0.5, 1.1, 1.9))
     one = torch.ones(4, 1, 1)
     loss = (branch.distance(p1, z2, one) + branch.distance(p2, z1, one)) / 2
@@ -39,7 +39,7 @@ def test_dense_and_region_heads_have_the_official_shapes(prefix: str, inputs: in
 
 
 def test_simsiam_takes_the_mean_of_the_cells_before_it_embeds() -> None:
-    branch = Branch(SimSiam(), Recipe(depth=18), 16).eval()
+    branch = Branch(SimSiam(), Recipe(encoder="resnet18"), 16).eval()
     cells = wave((3, 4, 16), 0.4)
     rows = torch.full((3, 1, 4), 0.25)
     z = branch.head.projector(cells.mean(1))
@@ -59,9 +59,9 @@ def test_cosine_of_a_vector_with_itself_is_one() -> None:
 
 
 def test_the_encoder_is_torchvision_s_resnet_under_its_own_names() -> None:
-    for depth, channels in ((18, 512), (50, 2048)):
-        network = encoder(depth, zero_init=False).eval()
-        official = getattr(torchvision.models, f"resnet{depth}")()
+    for name, channels in (("resnet18", 512), ("resnet50", 2048)):
+        network = build_encoder(name, zero_init=False).eval()
+        official = getattr(torchvision.models, name)()
         missing, unexpected = official.load_state_dict(network.state_dict(), strict=False)
         assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
         assert width(network) == channels

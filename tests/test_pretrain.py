@@ -28,7 +28,7 @@ from methods.views import BrokenImage
 from tests.official import GOLDEN
 from tests.pictures import photos
 
-TINY = Recipe(depth=18, size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
+TINY = Recipe(encoder="resnet18", size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 def test_the_rate_is_the_official_one() -> None:
-    recipe = Recipe(depth=18, lr=0.1 * 256 / 512, batch=512, epochs=100)
+    recipe = Recipe(encoder="resnet18", lr=0.1 * 256 / 512, batch=512, epochs=100)
     optimizer = build_optimizer(PixSim(SimSiam(), recipe), recipe)
     for epoch, official in GOLDEN["P2_simsiam_lr"]["encoder_and_predictor_lr"].items():
         set_rate(optimizer, recipe, int(epoch))

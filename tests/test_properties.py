@@ -94,7 +94,7 @@ class Headless(Branch):
 
 
 def branch(strategy: Strategy) -> Headless:
-    return Headless(strategy, Recipe(depth=18, heads=Heads(CHANNELS, CHANNELS, CHANNELS)), 6)
+    return Headless(strategy, Recipe(encoder="resnet18", heads=Heads(CHANNELS, CHANNELS, CHANNELS)), 6)
 
 
 def loss(strategy: Strategy, first: FeatureMap, second: FeatureMap) -> Tensor:
@@ -250,7 +250,7 @@ def test_a_single_positive_pair_is_the_whole_loss(similarity: Any) -> None:
     weight = link(strategy, first, second).weight
     assert weight.sum() == 1
     assert weight[0, -1, 0] == 1
-    built = Branch(strategy, Recipe(depth=18, similarity=similarity), 6)
+    built = Branch(strategy, Recipe(encoder="resnet18", similarity=similarity), 6)
     predicted, target = similarity(first.p[:, -1:], second.z[:, :1])
     found = built.distance(first.p, second.z, weight)
     torch.testing.assert_close(found, -(predicted * target).sum(), atol=1e-5, rtol=0)

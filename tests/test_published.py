@@ -291,7 +291,7 @@ def test_the_demos_records_are_not_doubted() -> None:
     records = read_all(ROOT / "results" / "demo")[0]
     assert len(records) == 33
     for record in records:
-        assert DEMO.doubts(record.scores or {}, EMPTY, record.settings["strategy"] != "random") == []
+        assert DEMO.doubts(record.scores or {}, EMPTY, record.strategy != "random") == []
     assert PRESETS["demo"].benchmark == DEMO
     (line,) = DEMO.doubts({"AP": 8.0}, EMPTY, trained=False)
     assert line.startswith("AP 8.0 of a random backbone is above the expected 4.3 ± 3.5 (random: results/demo/runs, ")
@@ -406,7 +406,7 @@ def test_two_iterations_in_bf16(
     backbone = tmp_path / "backbone.pth"
     torch.save({k: v for k, v in torchvision.models.resnet18().state_dict().items() if k[:3] != "fc."}, backbone)
     data = detector.prepare(request.getfixturevalue(folder), tmp_path)
-    settings = replace(detector, **CUT, depth=18, pool=4, precision="bf16")
+    settings = replace(detector, **CUT, encoder="resnet18", pool=4, precision="bf16")
     scores = settings.evaluate(backbone, data, tmp_path / "run", seed=0)
     assert all(0 <= score <= 100 for score in scores.values())
     assert "    ENABLED: true\n" in (tmp_path / "run/detection.yaml").read_text().partition("AMP:")[2][:19]

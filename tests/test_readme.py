@@ -11,14 +11,14 @@ import torch
 from harness import ROOT, tables
 from harness.cli import main
 from harness.verbs import speed
-from methods.encoder import encoder
+from methods.encoder import build_encoder
 from tests.pictures import photos
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO = ROOT / "results" / "demo"
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("harness ")]
-SMALL = ["--dry-run", "--set", "depth=18", "--set", "size=32", "--set", "benchmark.sizes=64", "--device", "cpu"]
+SMALL = ["--dry-run", "--set", "encoder=resnet18", "--set", "size=32", "--set", "benchmark.sizes=64", "--device", "cpu"]
 
 
 def test_the_readme_has_commands() -> None:
@@ -31,7 +31,7 @@ def test_the_readme_has_commands() -> None:
 def plant_weights(results: Path) -> None:
     """A record of ours with the weights that git does not have."""
     folder = Path(shutil.copytree(ROOT / "results/demo/runs/simsiam-s1-3c6ee06e", results / "runs/simsiam-s1-3c6ee06e"))
-    torch.save(encoder(18, zero_init=False).state_dict(), folder / "backbone.pth")
+    torch.save(build_encoder("resnet18", zero_init=False).state_dict(), folder / "backbone.pth")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

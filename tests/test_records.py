@@ -7,8 +7,11 @@ import pytest
 
 from harness import records
 from harness.engine import observers
+from harness.engine.run import finished
+from harness.experiment import build, words
 
-SETTINGS = {"strategy": "location", "seed": 0, "recipe": {"lr": 0.1}}
+SETTINGS = {"strategy": {"name": "location"}, "seed": 0, "recipe": {"lr": 0.1}}
+DEMO = Path(__file__).resolve().parents[1] / "results" / "demo"
 
 
 def test_a_finished_run_can_be_read(tmp_path: Path) -> None:
@@ -56,3 +59,36 @@ def test_a_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
         records.find(tmp_path, "location")
     with pytest.raises(ValueError, match=r"no run 'simsiam'.*choose from location-s0-aa"):
         records.find(tmp_path, "simsiam")
+
+
+def test_settings_of_an_older_record_are_read_as_what_they_meant() -> None:
+    old = {
+        "strategy": "location",
+        "match": {"border": True, "sampler": {"name": "regular"}},
+        "recipe": {"depth": 18, "lr": 0.1},
+        "benchmark": {"name": "scenes", "depth": 18},
+        "seed": 1,
+    }
+    assert records.upgrade(old) == {
+        "strategy": {"name": "location", "border": True, "sampler": {"name": "regular"}},
+        "recipe": {"encoder": "resnet18", "lr": 0.1},
+        "benchmark": {"name": "scenes", "encoder": "resnet18"},
+        "seed": 1,
+    }
+    assert records.upgrade(records.upgrade(old)) == records.upgrade(old)
+
+
+def test_settings_of_today_are_read_as_they_stand() -> None:
+    for line in ("--strategy location_region", "--strategy random --preset paper"):
+        settings = build(words().parse_args(line.split())).settings
+        assert records.upgrade(settings) == settings
+
+
+def test_a_run_of_an_older_version_counts_as_run() -> None:
+    for line in ("--strategy location", "--strategy location --set match.sampler=uniform", "--strategy random"):
+        experiment = build(words().parse_args([*line.split(), "--seed", "2"]))
+        assert not (DEMO / "runs" / experiment.run_id).exists()
+        found = finished(experiment, DEMO)
+        assert found is not None
+        assert (found.strategy, found.settings) == (line.split()[1], json.loads(json.dumps(experiment.settings)))
+    assert finished(build(words().parse_args(["--strategy", "location", "--seed", "99"])), DEMO) is None

@@ -41,7 +41,7 @@ from tests.forks import on_ranks, place
 from tests.pictures import Objects, photos, voc_folder
 from tests.test_cli import SMALL, refused
 
-TINY = Recipe(depth=18, size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
+TINY = Recipe(encoder="resnet18", size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
 SLIM = Detector(sizes=(64,), iterations=4, batch=2, warmup=1, rois=8, proposals=(100, 20, 100, 10), precise_bn=1)
 
 
@@ -112,7 +112,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 # --- exact
 
 
-def small(depth: int, zero_init: bool) -> torch.nn.Module:
+def small(name: str, zero_init: bool) -> torch.nn.Module:
     """In the place of a ResNet, whose checkpoints take most of a test's time."""
     return torch.nn.Sequential(torch.nn.Conv2d(3, 16, 16, stride=16), torch.nn.BatchNorm2d(16), torch.nn.ReLU())
 
@@ -121,7 +121,7 @@ def small(depth: int, zero_init: bool) -> torch.nn.Module:
 def test_a_killed_pre_training_ends_as_if_nothing_had_been(
     strategy: str, tmp_path: Path, images: list[Path], every_step: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixsim, "encoder", small)
+    monkeypatch.setattr(pixsim, "build_encoder", small)
     monkeypatch.setattr(pixsim, "width", lambda encoder: 16)
     monkeypatch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
     train(tmp_path / "whole", images, strategy)

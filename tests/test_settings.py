@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from benchmarks.scenes import Scenes
+from harness.experiment import build, words
 from harness.plugins import UnknownName
 from harness.settings import BadValue, assign, describe, restore
 from methods.boxes import Windows
@@ -40,7 +41,7 @@ def test_fields_take_values_of_their_kind() -> None:
         (Recipe(), "fix_predictor_lr", "maybe", BadValue, "choose from true, false"),
         (Recipe(), "similarity", "dot", BadValue, "choose from cross_entropy, cosine"),
         (Recipe(), "crop", "2", ValueError, "crop=2.0: must be between 0 and 1"),
-        (Recipe(), "depth", "20", ValueError, "depth=20: must be one of 18, 34, 50, 101"),
+        (Recipe(), "encoder", "resnet20", ValueError, "encoder=resnet20: must be one of resnet18, resnet34"),
         (Scenes(), "layout.objects", "1", BadValue, "2 values were expected"),
         (Scenes(), "layout.classes", "cat", ValueError, "cat"),
     ],
@@ -98,3 +99,11 @@ def test_a_field_of_words_takes_one_of_them() -> None:
     assert assign(CandidateRegions(), "boxes.level", "c3").boxes == Windows("c3")
     with pytest.raises(BadValue, match="pool=max: choose from prroi, roialign"):
         assign(CandidateRegions(), "pool", "max")
+
+
+def test_match_is_the_older_word_for_strategy() -> None:
+    for change in ("sampler.side=5", "border=false"):
+        line = ["--strategy", "location", "--set"]
+        old, new = (build(words().parse_args([*line, f"{part}.{change}"])) for part in ("match", "strategy"))
+        assert old == new
+        assert old.run_id == new.run_id

@@ -70,9 +70,9 @@ def test_the_start_is_measured_in_processes_of_their_own() -> None:
 
 def test_lightly_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightly", None)
-    way = speed.Way(Recipe(depth=18), fused=True)
+    way = speed.Way(Recipe(encoder="resnet18"), fused=True)
     assert list(speed.training(TINY, "cpu", way, pairs=1))[-2:] == [
-        "  ResNet-18, both fp32; ours fp32, fused",
+        "  resnet18, both fp32; ours fp32, fused",
         "  not measured: lightly is not installed here",
     ]
     first, second = speed.resident(TINY, "cpu")
@@ -82,10 +82,10 @@ def test_lightly_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_tuned_step_is_timed_against_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[torch.nn.Module] = []
     monkeypatch.setattr(speed, "compile_encoder", compiled.append)
-    lines = list(speed.tuned("cpu", speed.Large(images=2, pixels=32, depth=18, matrix=32), pairs=1))
+    lines = list(speed.tuned("cpu", speed.Large(images=2, pixels=32, encoder="resnet18", matrix=32), pairs=1))
     assert len(compiled) == 1
     begun = [text.split()[0] for text in lines[2:]]
-    assert begun == ["ResNet-18;", "location,", "location,", "tuned:", "fp32", begun[-1]]
+    assert begun == ["resnet18;", "location,", "location,", "tuned:", "fp32", begun[-1]]
     assert begun[-1].endswith("%")
     assert max(map(len, lines)) <= 80
 

@@ -339,6 +339,6 @@ def test_a_plan_before_anything_is_run_takes_the_published_noise() -> None:
 
 
 def test_a_plan_without_records_estimates_here(capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["--set", "depth=18", "--set", "size=32", "--set", "benchmark.sizes=64", "--device", "cpu"]
+    small = ["--set", "encoder=resnet18", "--set", "size=32", "--set", "benchmark.sizes=64", "--device", "cpu"]
     assert main(["plan", "A2", *small, "--results", "nowhere"]) == 0
     assert "CPU-hours" in capsys.readouterr().out

@@ -24,7 +24,7 @@ from methods.views import View
 from tests.official import wave
 
 BATCH, SIDE = 4, 64
-RECIPE = Recipe(depth=18, size=SIDE, batch=BATCH, heads=Heads(8, 8, 8))
+RECIPE = Recipe(encoder="resnet18", size=SIDE, batch=BATCH, heads=Heads(8, 8, 8))
 BOXES = torch.tensor([[0.0, 0, 90, 80], [100, 20, 30, 90], [0, 0, 50, 50], [5, 5, 70, 70]])
 OTHERS = torch.tensor([[40.0, 10, 120, 100], [20, 0, 90, 70], [80, 80, 120, 120], [70, 5, 5, 70]])  # 3rd: disjoint
 FRAME, SEED = torch.tensor([[300.0, 150]]).expand(BATCH, -1), torch.arange(BATCH)
@@ -164,19 +164,19 @@ def test_min_overlap_leaves_slivers_out() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "location --set match.sampler=uniform",
-        "location --set match.sampler=biased --set match.sampler.k=10 --set match.sampler.beta=1.0",
-        "location --set match.sampler.corners=true --set match.border=false --set match.min_overlap=9",
-        "feature_similarity --set match.match_on=projection",
-        "feature_similarity --set match.scope=intersection",
-        "pixel_distance --set match.no_positive=exclude --set match.radius=0.3",
-        "candidate_regions --set match.boxes=scrl",
-        "candidate_regions --set match.boxes.level=both --set match.pool=roialign",
-        "candidate_regions --set match.boxes.lattice=first --set match.roi_offset=0 --set match.border=false",
-        "candidate_regions --set match.boxes=scrl --set match.pool_stage=before_heads --set precision=bf16",
-        "location_region --set match.region.negatives=false --set match.region.stop_grad=true",
-        "location_region --set match.region.mask_norm=true --set match.region.mask_detach=true",
-        "location_region --set match.region.heads.hidden=none --set match.region.heads.out=32 --set precision=bf16",
+        "location --set strategy.sampler=uniform",
+        "location --set strategy.sampler=biased --set strategy.sampler.k=10 --set strategy.sampler.beta=1.0",
+        "location --set strategy.sampler.corners=true --set strategy.border=false --set strategy.min_overlap=9",
+        "feature_similarity --set strategy.match_on=projection",
+        "feature_similarity --set strategy.scope=intersection",
+        "pixel_distance --set strategy.no_positive=exclude --set strategy.radius=0.3",
+        "candidate_regions --set strategy.boxes=scrl",
+        "candidate_regions --set strategy.boxes.level=both --set strategy.pool=roialign",
+        "candidate_regions --set strategy.boxes.lattice=first --set strategy.roi_offset=0 --set strategy.border=false",
+        "candidate_regions --set strategy.boxes=scrl --set strategy.pool_stage=before_heads --set precision=bf16",
+        "location_region --set strategy.region.negatives=false --set strategy.region.stop_grad=true",
+        "location_region --set strategy.region.mask_norm=true --set strategy.region.mask_detach=true",
+        "location_region --set strategy.region.heads.hidden=none --set strategy.region.heads.out=32",
         "shuffled --set similarity=cosine --set global_weight=0.5",
     ],
 )

@@ -52,7 +52,7 @@ def test_a_run_of_the_row_s_settings_counts() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["--strategy location --set epochs=3", "--strategy location --set match.sampler.side=5", "--strategy simsiam",
+    ["--strategy location --set epochs=3", "--strategy location --set strategy.sampler.side=5", "--strategy simsiam",
      "--strategy location --set benchmark.iterations=3", "--strategy location --data elsewhere",
      "--strategy location --preset study"],
 )  # fmt: skip
@@ -133,7 +133,7 @@ def test_a_table_of_scores_reads_no_curve(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_row_that_the_words_mean_nothing_to_says_so() -> None:
-    found = lines([], ["--set", "match.min_overlap=5"])
+    found = lines([], ["--set", "strategy.min_overlap=5"])
     assert (found["location"].missing, found["shuffled"].missing) == (None, None)
     assert str(found["SimSiam"].missing).startswith("no field 'min_overlap'")
     assert "SimSiam: no field 'min_overlap'" in render.render("A1", list(found.values()), "demo", False, "text")
@@ -173,7 +173,7 @@ def test_reproduce_runs_what_is_missing_and_goes_on(
         reproduce(experiments, Machine(), tmp_path, tmp_path)
     told = capsys.readouterr().out
     assert "4 runs, 2 of them run already" in told
-    assert "[3/4] harness run --strategy location --set match.sampler=biased" in told
+    assert "[3/4] harness run --strategy location --set strategy.sampler=biased" in told
     assert "AP 1.00" in told
     assert len(ran) == len(set(ran)) == 2
 
@@ -193,11 +193,11 @@ def test_the_gauges_are_the_means_of_the_last_epoch(tmp_path: Path) -> None:
 def test_why_says_what_keeps_a_run_from_its_row() -> None:
     found = [
         record("--strategy location", 10, "counts"),
-        record("--strategy location --set epochs=3 --set match.sampler.side=5", 10, "other"),
+        record("--strategy location --set epochs=3 --set strategy.sampler.side=5", 10, "other"),
         record("--strategy simsiam", None, "half"),
     ]
     assert left_out(list(lines(found).values()), found) == [
-        "other is no location: match.sampler.side=5, not 7; recipe.epochs=3, not 4",
+        "other is no location: strategy.sampler.side=5, not 7; recipe.epochs=3, not 4",
         "half is no SimSiam: it is RUNNING, not finished",
     ]
     assert left_out(list(lines(found[:1]).values()), found[:1]) == ["Every run counts."]

@@ -309,7 +309,7 @@ def narrow(*_: Any) -> nn.Sequential:
 def soak(steps: int, folder: Path) -> list[Reading]:
     """Twenty readings of a pre-training with a loader process and a checkpoint many times a second."""
     images, found, descend = photos(folder / "photos", 20), [], pretrain.descend
-    recipe = Recipe(depth=18, size=32, epochs=max(1, steps // 10), batch=2, heads=Heads(64, 64, 64))
+    recipe = Recipe(encoder="resnet18", size=32, epochs=max(1, steps // 10), batch=2, heads=Heads(64, 64, 64))
 
     def watched(*arguments: Any) -> Any:
         training = arguments[0]
@@ -317,7 +317,7 @@ def soak(steps: int, folder: Path) -> list[Reading]:
             found.append(reading(training.step))
         return descend(*arguments)
 
-    for owner, name, given in ((pretrain, "descend", watched), (pixsim, "encoder", narrow)):
+    for owner, name, given in ((pretrain, "descend", watched), (pixsim, "build_encoder", narrow)):
         setattr(owner, name, given)
     checkpoints.CHECKPOINT_EVERY = 0.2
     pretrain.pretrain(Location(), recipe, images, folder, 0, Machine("cpu", 1))

@@ -82,7 +82,7 @@ class MaskDetector(Published):
 
     official: ClassVar[tuple[int, int]] = (118_287, 5_000)
 
-    depth: int = 50
+    encoder: str = "resnet50"
     norm: str = "SyncBN"
     anchors: tuple[int, ...] = (32, 64, 128, 256, 512)
     rpn: int = 256

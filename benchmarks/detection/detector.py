@@ -20,7 +20,7 @@ from benchmarks.data.voc import Record, Voc
 from benchmarks.resuming.checkpoints import Checkpoint
 from benchmarks.resuming.files import append, trim, write
 from benchmarks.resuming.signals import stop_signals
-from benchmarks.weights import BLOCKS, convert_file, load_into
+from benchmarks.weights import RESNETS, convert_file, load_into
 
 if TYPE_CHECKING:
     from detectron2.engine import HookBase, SimpleTrainer
@@ -55,7 +55,7 @@ class Detector:
 
     joins: ClassVar[bool] = True
 
-    depth: int = 18  # of the ResNet; the backbone file must have the same
+    encoder: str = "resnet18"  # torchvision's name; the backbone file must hold the same
     family: str = "fpn"  # fpn, or c4: the last stage is the head
     norm: str = "BN"  # of the ResNet and the new layers: BN, SyncBN; FrozenBN: the new layers get BN
     freeze: int = 0  # stages of the ResNet: 0 none, 1 the stem, … 5 all (c4: 4, since res5 is the head)
@@ -106,7 +106,7 @@ class Detector:
         with tempfile.TemporaryDirectory(prefix="harness-detection-") as name, log_to(folder / LOG):
             scratch = Path(name)
             weights = scratch / "backbone.pth"
-            convert_file(backbone, weights, depth=self.depth)
+            convert_file(backbone, weights, encoder=self.encoder)
             cfg = config(self, data.classes, seed, device, comm.get_world_size())
             _join_norms(cfg, comm.get_world_size())
             write(folder / CONFIG, lambda out: out.write(cfg.dump().encode()))
@@ -185,9 +185,10 @@ def _image(cfg: Any, detector: Detector) -> None:
 
 
 def _resnet(cfg: Any, detector: Detector, norm: str) -> None:
-    cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.NORM = detector.depth, norm
+    resnet = RESNETS[detector.encoder]
+    cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.NORM = resnet.depth, norm
     cfg.MODEL.RESNETS.STRIDE_IN_1X1 = False  # torchvision strides in the 3x3 convolution
-    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 64 if detector.depth < 50 else 256
+    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = resnet.channels
     cfg.MODEL.BACKBONE.FREEZE_AT = detector.freeze
 
 
@@ -233,7 +234,7 @@ def _c4(cfg: Any, detector: Detector) -> None:
 
 FAMILIES: dict[str, Callable[[Any, Detector], None]] = {"fpn": _fpn, "c4": _c4}
 CHOICES: dict[str, Sequence[Any]] = {
-    "depth": tuple(BLOCKS),
+    "encoder": tuple(RESNETS),
     "family": tuple(FAMILIES),
     "norm": ("BN", "FrozenBN", "SyncBN"),
     "freeze": range(6),
@@ -248,7 +249,7 @@ LEAST = {
 
 @cache
 def register_head() -> str:
-    """The registered name of MoCo's C4 head, which here has the ResNet's own last stage at every depth.
+    """The registered name of MoCo's C4 head, which here has the ResNet's own last stage, whichever it is.
 
     Detectron2 hard-codes three bottlenecks, so that R18's and R34's layer4 would silently stay behind.
     """
@@ -261,12 +262,12 @@ def register_head() -> str:
     class Res5ROIHeadsExtraNorm(Res5ROIHeads):  # type: ignore[misc]
         @classmethod
         def _build_res5_block(cls, cfg: Any) -> tuple[nn.Sequential, int]:
-            depth, norm = cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.NORM
-            if depth < 50:
+            resnet, norm = RESNETS[f"resnet{cfg.MODEL.RESNETS.DEPTH}"], cfg.MODEL.RESNETS.NORM
+            if resnet.convs == 2:
                 stage = ResNet.make_stage(
                     BasicBlock,
-                    BLOCKS[depth][-1],
-                    stride_per_block=[2] + [1] * (BLOCKS[depth][-1] - 1),
+                    resnet.blocks[-1],
+                    stride_per_block=[2] + [1] * (resnet.blocks[-1] - 1),
                     in_channels=256,
                     out_channels=512,
                     norm=norm,

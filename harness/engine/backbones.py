@@ -55,8 +55,7 @@ class Pretraining:
     def settings(self) -> dict[str, Any]:
         """What is recorded of it."""
         return {
-            "strategy": self.name,
-            "match": describe(self.strategy),
+            "strategy": {"name": self.name, **describe(self.strategy)},
             "recipe": describe(self.recipe),
             "data": self.data if self.scenes is None else f"scenes-{self.scenes.fingerprint}",
         }
@@ -94,7 +93,7 @@ class Given:
 
     file: Path
     sha256: str
-    depth: int  # of the ResNet that it must be
+    encoder: str  # that it must hold
 
     @property
     def name(self) -> str:
@@ -108,7 +107,7 @@ class Given:
 
     def origin(self, seed: int, results: Path, cache: Path, machine: Machine) -> Origin:
         """The ResNet in the file, heads and wrappings left out; ConvertError where it is not that ResNet."""
-        found = read_backbone(self.file, self.depth)
+        found = read_backbone(self.file, self.encoder)
 
         def write(run: Path) -> dict[str, Any]:
             from harness.engine.pretrain import save

@@ -18,7 +18,7 @@ from harness.engine.images import folder_of, list_images
 from harness.engine.machine import Machine
 from harness.engine.pretrain import build_optimizer, update
 from harness.experiment import Experiment
-from methods.encoder import encoder
+from methods.encoder import build_encoder
 from methods.pixsim import PixSim
 from methods.recipe import Recipe
 from methods.views import View
@@ -140,7 +140,7 @@ def detector_seconds(experiment: Experiment, machine: Machine) -> float:
     if not isinstance(experiment.benchmark, Detector):
         raise ValueError(f"no estimate of benchmark {experiment.benchmark.name} before a run of it is recorded")
     detector, device = experiment.benchmark, torch.device(machine.device)
-    network, side = encoder(detector.depth, zero_init=False).to(device), detector.sizes[-1]
+    network, side = build_encoder(detector.encoder, zero_init=False).to(device), detector.sizes[-1]
     image = torch.randn(1, 3, side, side, device=device)
     seconds = fastest(lambda: network(image).mean().backward(), device) * HEADS[detector.family]
     return float(seconds * detector.iterations * detector.batch)

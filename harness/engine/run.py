@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
@@ -104,10 +105,15 @@ def tell(lines: Iterable[str]) -> None:
 
 
 def finished(experiment: Experiment, results: Path) -> records.Record | None:
-    """The finished run of exactly these settings, None if there is none; what a kill left beside it is removed."""
+    """Return the finished run of exactly these settings, or None; remove what a kill left beside it.
+
+    A run that an older version recorded in another form has another hash in its name, and is known by its settings.
+    """
     folder = results / "runs" / experiment.run_id
     if not (folder / "scores.json").exists():
-        return None
+        settings = json.loads(json.dumps(experiment.settings))
+        alike, _ = records.read_all(results, f"{experiment.backbone.name}-s{experiment.seed}-*")
+        return next((record for record in alike if record.scores is not None and record.settings == settings), None)
     files.sweep(folder, CHECKPOINTS, ".lock")
     return records.read(folder)
 

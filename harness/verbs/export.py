@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.detection.detector import MEAN, STD
 from benchmarks.resuming import files
-from benchmarks.weights import convert, read_backbone
+from benchmarks.weights import RESNETS, convert, read_backbone
 from harness import records
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ TORCHVISION = """\
 import torch, torchvision
 
 file = {file}
-model = torchvision.models.resnet{depth}()
+model = torchvision.models.{encoder}()
 model.load_state_dict(torch.load(file, weights_only=True), strict=False)
 # only fc is missing"""
 
@@ -29,7 +29,7 @@ TIMM = """\
 import timm, torch
 
 file = {file}
-model = timm.create_model("resnet{depth}", num_classes=0)
+model = timm.create_model("{encoder}", num_classes=0)
 model.load_state_dict(torch.load(file, weights_only=True))
 # nothing is missing: timm's names are torchvision's"""
 
@@ -56,7 +56,7 @@ class Kind(NamedTuple):
     """How a library has its weights."""
 
     ending: str
-    pack: Callable[[State, int, records.Record], bytes]  # the file of torchvision's names, a depth and a run
+    pack: Callable[[State, str, records.Record], bytes]  # the file of torchvision's names, an encoder and a run
     lines: str  # of Python, that load it
 
 
@@ -72,30 +72,31 @@ def export(record: records.Record, to: str, out: Path | None) -> tuple[Path, str
     if file.exists():
         raise ValueError(f"{file} exists: remove it, or name another file with --out")
     (backbone,) = records.weights_of(record, "backbone.pth")
-    depth = depth_of(record)
-    content = kind.pack(read_backbone(backbone, depth).state, depth, record)
+    encoder = encoder_of(record)
+    content = kind.pack(read_backbone(backbone, encoder).state, encoder, record)
     file.parent.mkdir(parents=True, exist_ok=True)
     files.write(file, lambda part: part.write(content))
-    return file, kind.lines.format(file=repr(str(file)), depth=depth, channels=64 if depth < 50 else 256)
+    resnet = RESNETS[encoder]
+    return file, kind.lines.format(file=repr(str(file)), encoder=encoder, depth=resnet.depth, channels=resnet.channels)
 
 
-def depth_of(record: records.Record) -> int:
-    """The depth of a run's ResNet; ValueError where its settings have none."""
+def encoder_of(record: records.Record) -> str:
+    """Return the encoder of a run's backbone; ValueError where its settings have none."""
     try:
-        depth: int = record.settings["benchmark"]["depth"]  # which the recipe shares, where there is one
+        encoder: str = record.settings["benchmark"]["encoder"]  # which the recipe shares, where there is one
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{record.folder / 'config.json'}: it has no benchmark.depth") from error
-    return depth
+        raise ValueError(f"{record.folder / 'config.json'}: it has no benchmark.encoder") from error
+    return encoder
 
 
-def plain(state: State, depth: int, record: records.Record) -> bytes:
+def plain(state: State, encoder: str, record: records.Record) -> bytes:
     """A state dict under torchvision's names, which are those of timm's ResNets too."""
     return save(state)
 
 
-def nested(state: State, depth: int, record: records.Record) -> bytes:
+def nested(state: State, encoder: str, record: records.Record) -> bytes:
     """A checkpoint in which detectron2 looks for the end of each name of a model, so that it fits any with a ResNet."""
-    return save({"model": convert(state, depth=depth), "matching_heuristics": True})
+    return save({"model": convert(state, encoder=encoder), "matching_heuristics": True})
 
 
 def save(content: dict[str, Any]) -> bytes:
@@ -107,7 +108,7 @@ def save(content: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def labelled(state: State, depth: int, record: records.Record) -> bytes:
+def labelled(state: State, encoder: str, record: records.Record) -> bytes:
     """A file of safetensors whose metadata say what made it."""
     from safetensors import torch
 
@@ -117,8 +118,13 @@ def labelled(state: State, depth: int, record: records.Record) -> bytes:
 def origin(record: records.Record) -> dict[str, str]:
     """The run, its strategy and seed or its given file's hash, and the commit; what is not recorded is left out."""
     code = record.provenance.get("code")
-    told = {name: record.settings.get(name) for name in ("strategy", "seed", "backbone")}
-    facts = {"run": record.id, **told, "commit": code.get("commit") if isinstance(code, dict) else None}
+    told = {name: record.settings.get(name) for name in ("seed", "backbone")}
+    facts = {
+        "run": record.id,
+        "strategy": record.strategy,
+        **told,
+        "commit": code.get("commit") if isinstance(code, dict) else None,
+    }
     return {name: str(fact) for name, fact in facts.items() if fact is not None}
 
 

@@ -101,7 +101,7 @@ def report(recipe: Recipe, machine: Machine, found: Mapping[str, list[float]]) -
     """What was measured, on what."""
     batch = recipe.batch
     return "\n".join([
-        f"pre-training step, location, ResNet-{recipe.depth}, {recipe.size} px, batch {batch}, {recipe.precision}",
+        f"pre-training step, location, {recipe.encoder}, {recipe.size} px, batch {batch}, {recipe.precision}",
         f"  {', '.join(f'{name} {value}' for name, value in machine.path.items())}",
         f"{'':28}ms  pairs/s  by the naked one’s, n = {ROUNDS}",
         *(line(name, seconds, batch, found[NAKED]) for name, seconds in found.items()),

@@ -30,7 +30,7 @@ class CandidateRegions(Strategy):
 
     def __post_init__(self) -> None:
         """Refuse an offset between the two conventions."""
-        choose("match.roi_offset", self.roi_offset, (0.5, 0.0))
+        choose("strategy.roi_offset", self.roi_offset, (0.5, 0.0))
 
     @property
     def pools_first(self) -> bool:

@@ -95,7 +95,7 @@ def matches(
     linked = {name: (chosen[name], link(model, pair)) for name, model in models.items()}
     origin = f"the weights of run {record.id}" if record else f"random weights of seed {seed}"
     told = views_told(next(iter(models.values())), pair[0])
-    note = f"ResNet-{recipe.depth}, {origin}; {told}; image: {image.name if image else 'an embedded scene'}"
+    note = f"{recipe.encoder}, {origin}; {told}; image: {image.name if image else 'an embedded scene'}"
     return match_sheet(source, pair, linked, note)
 
 
@@ -111,12 +111,12 @@ def known_weights(record: records.Record | None, strategy: Any) -> Weights:
 def choose_strategies(name: str | None, changes: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     """The named strategy, or all that train, Table A1's in its order first; ValueError for one that links nothing."""
     if name is not None:
-        found = change(plugins.strategy(name)(), "match", changes)
+        found = change(plugins.strategy(name)(), "strategy", changes)
         if not found.trains:
             raise ValueError(f"--strategy {name}: it links nothing, so there is nothing to draw")
         return {name: found}
-    if any(part == "match" for part, _, _ in changes):
-        raise ValueError("--set match.FIELD changes one strategy: name it with --strategy")
+    if any(part == "strategy" for part, _, _ in changes):
+        raise ValueError("--set strategy.FIELD changes one strategy: name it with --strategy")
     order = [shlex.split(words)[-1] for words in TABLES["A1"].rows.values()]
     known = sorted(plugins.strategy_files(), key=lambda one: (order.index(one) if one in order else len(order), one))
     every = {one: plugins.strategy(one)() for one in known}

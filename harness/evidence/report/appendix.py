@@ -14,7 +14,7 @@ from harness.records import Record
 Settings = dict[str, dict[str, str]]  # row → dotted setting → value
 OURS = (  # settings that the paper leaves open (METHODS 14) and the recipe decides: how a dotted name begins
     "recipe.epochs", "recipe.batch", "recipe.lr", "recipe.heads.", "recipe.similarity", "recipe.global_weight",
-    "recipe.blur", "match.",
+    "recipe.blur", "strategy.",
 )  # fmt: skip
 
 
