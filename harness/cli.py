@@ -109,8 +109,13 @@ def parser() -> argparse.ArgumentParser:
     made = verb("plot", plot_verb, "draw a table from the records, as PNG and PDF", "plot A1 --results results/demo",
                 base_words(), results_words())  # fmt: skip
     made.add_argument("name", metavar="TABLE", help="A1, A2, coco, gauges, or a dotted path")
-    made.add_argument("--against", choices=("steps", "gauges"), help="draw a score over these of the pre-training")
+    made.add_argument(
+        "--against",
+        metavar="WHAT",
+        help="draw a score over `steps` or `gauges` of the pre-training, or less that of a row (ROW)",
+    )
     made.add_argument("--score", metavar="NAME", help="this score alone (all; with --against the table's first)")
+    made.add_argument("--no-title", action="store_true", help="leave out the title, for a paper whose caption says it")
     out = "path without ending (RESULTS/plots/TABLE, or TABLE-steps, TABLE-gauges)"
     made.add_argument("--out", metavar="STEM", type=Path, help=out)
     made = verb("report", report_verb, "write one HTML page of what the records say: verdicts, tables, plots, runs",
@@ -373,11 +378,11 @@ def plot_verb(given: argparse.Namespace) -> None:
         raise ValueError(f"no run in {given.results} fills a row of table {given.name}: harness reproduce {given.name}")
     note = f"ours: preset {given.preset}" + (", settings changed" if changed(given) else "")
     note += "" if given.preset == "paper" and not changed(given) else ", not comparable with the paper's numbers"
-    stem = given.out or given.results / "plots" / "-".join([given.name, *([given.against] if given.against else [])])
+    stem = given.out or given.results / "plots" / plots.stem_of(given.name, given.against)
     if given.against and score:
-        drawn = plots.write_against(given.name, given.against, lengths, score, note, stem)
+        drawn = plots.write_against(given.name, given.against, lengths, score, note, stem, title=not given.no_title)
     else:
-        drawn = plots.write(given.name, found, note, stem, [score] if score else None)
+        drawn = plots.write(given.name, found, note, stem, [score] if score else None, title=not given.no_title)
     for path in drawn:
         print(shown(path))
 
@@ -541,9 +546,9 @@ def data_verb(given: argparse.Namespace) -> None:
 
 def figure_verb(given: argparse.Namespace) -> None:
     """Draw a figure and name its files."""
-    from harness.evidence.figures.drawing import write
+    from harness.evidence.style import save
 
-    for file in write(given.draw(given), given.out or given.results / "plots" / given.stem):
+    for file in save(given.draw(given), given.out or given.results / "plots" / given.stem):
         print(f"figure: {shown(file)}")
 
 

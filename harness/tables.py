@@ -1,4 +1,8 @@
-"""Tables: a row is a label and the words of `harness run` that earn it; a cell is filled by equal settings alone."""
+"""Tables: what each one compares, by which numbers, and what the paper reports and claims.
+
+A row is a label and the options of `harness run` that make its runs; evidence/rows.py finds these runs among the
+records. A table of your own is a module that sets TABLE, and its dotted path is its name: `harness table mine.widths`.
+"""
 
 from __future__ import annotations
 
@@ -11,50 +15,54 @@ from harness.plugins import unknown
 
 @dataclass(frozen=True)
 class Column:
-    """A number of a run."""
+    """One number of a run: a score of its benchmark, or a gauge of its pre-training."""
 
-    name: str  # in the record
+    name: str  # as in the record
     heading: str
     digits: int = 1
-    scale: float = 1.0  # shown times this, in text, md and latex
+    scale: float = 1.0  # every number is shown times this
+    axis: str = ""  # name and unit on the axis of a plot; empty: the heading
+    limits: tuple[float, float] | None = None  # least and greatest possible value, as shown; None: not known
+    gauge: bool = False  # measured during the pre-training, not by the benchmark
 
 
-SCORES = (Column("AP", "AP"), Column("AP50", "AP50"), Column("AP75", "AP75"))
+PERCENT = (0.0, 100.0)
+SCORES = tuple(Column(name, name, axis=f"{name}, %", limits=PERCENT) for name in ("AP", "AP50", "AP75"))
 GAUGES = (
-    Column("collapse", "std of ẑ", 2),
-    Column("rank", "rank", 0),
-    Column("matched", "match", 0, 100),
-    Column("pairs", "pairs", 0),
-    Column("error", "error", 2),
-    Column("entropy", "entropy", 0, 100),
-    Column("usage", "usage", 0, 100),
+    Column("collapse", "std of ẑ", 2, axis="std of ẑ·√C", gauge=True),
+    Column("rank", "rank", 0, axis="effective rank of ẑ", gauge=True),
+    Column("matched", "match", 0, 100, "images with a pair, %", PERCENT, gauge=True),
+    Column("pairs", "pairs", 0, axis="pairs per image", gauge=True),
+    Column("error", "error", 2, axis="match error, cells", gauge=True),
+    Column("entropy", "entropy", 0, 100, "entropy, % of log C", PERCENT, gauge=True),
+    Column("usage", "usage", 0, 100, "usage, % of C", PERCENT, gauge=True),
 )
 
 
 @dataclass(frozen=True)
 class Claim:
-    """That one row scores more than another, or with a margin that they differ by less than it."""
+    """A claim of the paper: one row scores higher than another or, with a margin, the two differ by less than it."""
 
-    more: str  # a row of the table
+    more: str  # label of the row that scores higher
     less: str
     margin: float | None = None  # points of the score
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a paper, or of one's own."""
+    """A table of a paper, or one of your own."""
 
     summary: str
-    rows: dict[str, str]  # label → words of `harness run`
-    controls: dict[str, str] = field(default_factory=dict)  # the same, ours and not the paper's
+    rows: dict[str, str]  # label → options of `harness run`
+    controls: dict[str, str] = field(default_factory=dict)  # likewise; rows that the paper does not have
     columns: tuple[Column, ...] = SCORES
-    notes: tuple[str, ...] = ()  # what the columns mean
-    reported: dict[str, dict[str, float]] = field(default_factory=dict)  # row → column's name → the paper's number
-    claims: tuple[Claim, ...] = ()  # of the paper, on reported rows
+    notes: tuple[str, ...] = ()  # explain the columns
+    reported: dict[str, dict[str, float]] = field(default_factory=dict)  # row → name of a column → the paper's number
+    claims: tuple[Claim, ...] = ()  # about rows for which the paper reports numbers
 
 
-def transcribed(name: str) -> dict[str, dict[str, float]]:
-    """Row → score → the paper's number, from results/reported."""
+def read_reported(name: str) -> dict[str, dict[str, float]]:
+    """Return the paper's numbers from results/reported/NAME.csv: row → score → number."""
     with open(ROOT / "results" / "reported" / f"{name}.csv", encoding="utf-8", newline="") as lines:
         return {line["row"]: {one.name: float(line[one.name]) for one in SCORES} for line in csv.DictReader(lines)}
 
@@ -81,7 +89,7 @@ TABLES = {
         "which sites agree: correspondence strategies (DenseSiam)",
         A1,
         CONTROLS,
-        reported=transcribed("A1"),
+        reported=read_reported("A1"),
         claims=(
             Claim("SimSiam", "feature similarity"),
             Claim("pixel distance", "SimSiam", margin=1.0),  # [R] "≈" spans 0.2 AP to 0.8 AP75
@@ -93,7 +101,7 @@ TABLES = {
     "A2": Table(
         "where the overlap is read: sampling of the grid (DenseSiam)",
         A2,
-        reported=transcribed("A2"),
+        reported=read_reported("A2"),
         claims=(
             Claim("7×7 regular grid", "heavily biased"),
             Claim("uniform", "heavily biased"),
@@ -101,10 +109,14 @@ TABLES = {
         ),
     ),
     "coco": Table(
-        "the rows of A1 by Mask R-CNN R50-FPN on COCO",
-        {label: f"{words} --benchmark coco-fpn" for label, words in A1.items()},
-        {label: f"{words} --benchmark coco-fpn" for label, words in CONTROLS.items()},
-        columns=(Column("AP", "box AP"), *SCORES[1:], Column("mask_AP", "mask AP")),
+        "the rows of A1, scored by Mask R-CNN R50-FPN on COCO",
+        {label: f"{options} --benchmark coco-fpn" for label, options in A1.items()},
+        {label: f"{options} --benchmark coco-fpn" for label, options in CONTROLS.items()},
+        columns=(
+            Column("AP", "box AP", axis="box AP, %", limits=PERCENT),
+            *SCORES[1:],
+            Column("mask_AP", "mask AP", axis="mask AP, %", limits=PERCENT),
+        ),
     ),
     "gauges": Table(
         "what each correspondence does while it trains",
@@ -112,22 +124,23 @@ TABLES = {
         {"shuffled": CONTROLS["shuffled"]},
         columns=GAUGES,
         notes=(
-            "std of ẑ·√C and effective rank of ẑ: 1 and many if healthy, 0 and 1 collapsed;",
-            "match: % of images with a pair; pairs: an image's; error: their mean distance in",
-            "the source, in cells; entropy and usage of the categories arg-max z: % of log C",
-            "and of C; each the mean over the last epoch",
+            "std of ẑ (times √C) and effective rank of ẑ: about 1 and high in a healthy run,",
+            "0 and 1 after a collapse; match: % of images with a pair; pairs: per image;",
+            "error: mean distance of the two sites of a pair in the source image, in cells;",
+            "entropy and usage of the pseudo categories arg-max z: % of log C and of C;",
+            "each number is the mean over the last epoch",
         ),
     ),
 }
 
 
 def named(name: str) -> Table:
-    """A table by its name or by a dotted path such as mine.widths; UnknownName says which there are."""
+    """Return the table of a name or of a dotted path such as mine.widths; UnknownName lists the names."""
     if plugins.dotted(name):
-        found = plugins.exported(name, "TABLE", "table")
-        if not isinstance(found, Table):
+        table = plugins.exported(name, "TABLE", "table")
+        if not isinstance(table, Table):
             raise ValueError(f"{name}.TABLE: a harness.tables.Table was expected")
-        return found
+        return table
     if name not in TABLES:
         raise unknown("table", name, TABLES)
     return TABLES[name]

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from harness.engine.gauges import effective_rank, gauges
+from harness.tables import GAUGES
 from methods.correspondence import Correspondence, FeatureMap
 from methods.pixsim import Loss
 from tests.official import wave
@@ -65,3 +66,7 @@ def test_pseudo_categories_that_are_all_used_alike_have_full_entropy() -> None:
     assert (even["entropy"], even["usage"]) == (1, 1)
     single = gauges(loss(torch.eye(8)[:1].expand(2, 4, 8), link))
     assert (single["entropy"], single["usage"]) == (0, 0.125)
+
+
+def test_the_table_of_gauges_lists_what_a_step_measures() -> None:
+    assert [column.name for column in GAUGES] == [*gauges(loss(torch.randn(2, 4, 8), torch.eye(4).expand(2, -1, -1)))]

@@ -30,7 +30,7 @@ from harness.evidence.statistics import (
     floor,
     verdict,
 )
-from harness.tables import GAUGES, TABLES, Claim, Column, named
+from harness.tables import TABLES, Claim, Column, named
 
 POWER = 0.8
 
@@ -75,9 +75,13 @@ class Evidence:
 
 def evidence(table: str, score: str | None, rows: Sequence[Row], preset: str, changed: bool) -> Evidence:
     """Of a table of scores, the first if none is named; UnknownName says which there are."""
-    known = {one.name: one for one in named(table).columns if one not in GAUGES}
+    known = {one.name: one for one in named(table).columns if not one.gauge}
     if not known:
-        raise plugins.unknown("table of scores", table, [name for name in TABLES if TABLES[name].columns is not GAUGES])
+        raise plugins.unknown(
+            "table of scores",
+            table,
+            [name for name, one in TABLES.items() if not all(column.gauge for column in one.columns)],
+        )
     if score is not None and score not in known:
         raise plugins.unknown("score", score, known)
     return Evidence(table, known[score or next(iter(known))], rows, preset, changed)

@@ -13,7 +13,7 @@ from harness.evidence.latex import booktabs, comment
 from harness.evidence.rows import Row
 from harness.presets import PRESETS
 from harness.records import visible
-from harness.tables import GAUGES, Column, named
+from harness.tables import Column, named
 
 if TYPE_CHECKING:
     import pandas
@@ -38,7 +38,7 @@ def line(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
     return {
         "row": row.label,
         "control": row.control,
-        **{f"paper_{one.name}": row.reported.get(one.name) for one in columns if one not in GAUGES},
+        **{f"paper_{one.name}": row.reported.get(one.name) for one in columns if not one.gauge},
         **{name: mean if mean is None else round(mean, 4) for name, (mean, _) in spreads.items()},
         **{f"{name}_std": std if std is None else round(std, 4) for name, (_, std) in spreads.items()},
         "n": row.n,
@@ -114,7 +114,7 @@ def ours(row: Row, column: Column) -> str:
     if spread is None:
         return "–"
     mean, std = (shown(value, column) for value in spread)
-    sign = "±" if column in GAUGES else " ± "  # 80 columns hold three scores with spaces, not seven gauges
+    sign = "±" if column.gauge else " ± "  # 80 columns hold three scores with spaces, not seven gauges
     return f"{mean}{sign}{std}" if std else mean
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from harness.evidence.compare import differences
 from harness.experiment import build, words
 from harness.records import Record
-from harness.tables import GAUGES, Column, named
+from harness.tables import Column, named
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Row:
         """Pre-training seed → the column's value of each of its trials, of the runs that have it."""
         found: dict[int, list[float]] = {}
         for run in self.runs:
-            source = run.gauges() if column in GAUGES else run.scores or {}
+            source = run.gauges() if column.gauge else run.scores or {}
             if column.name in source:
                 found.setdefault(run.settings["seed"], []).append(source[column.name])
         return found

@@ -1,73 +1,123 @@
-"""One palette and one style for plots, figures and the report, and the files that they are saved as."""
+"""The one palette and the one style of plots, figures and the report, and the files that pictures are saved as."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from benchmarks.resuming import files
 
-COLOURS = {  # of every row wherever it is drawn: Okabe and Ito's, told apart by the colour-blind, and two greys
-    "SimSiam": "#56B4E9", "feature similarity": "#D55E00", "pixel distance": "#009E73", "candidate regions": "#CC79A7",
-    "location": "#0072B2", "7×7 regular grid": "#0072B2", "location + region": "#000000", "random": "#707070",
-    "shuffled": "#B0B0B0", "uniform": "#E69F00", "mildly biased": "#8A6A00", "heavily biased": "#7A4FB5",
+# the palette of Okabe and Ito, which colour-blind readers can tell apart
+BLACK, ORANGE, SKY, GREEN = "#000000", "#e69f00", "#56b4e9", "#009e73"
+YELLOW, BLUE, VERMILION, PURPLE = "#f0e442", "#0072b2", "#d55e00", "#cc79a7"
+GRID, GREY = "#dddddd", "#707070"  # lines behind the data; text and lines beside it
+ROWS = {  # a row has its colour in every picture
+    "SimSiam": SKY, "feature similarity": VERMILION, "pixel distance": GREEN, "candidate regions": PURPLE,
+    "location": BLUE, "7×7 regular grid": BLUE, "location + region": BLACK, "random": GREY, "shuffled": "#b0b0b0",
+    "uniform": ORANGE, "mildly biased": "#8a6a00", "heavily biased": "#7a4fb5",
 }  # fmt: skip
-CYCLE = (
-    "#332288",
-    "#CC6677",
-    "#117733",
-    "#DDAA33",
-    "#88CCEE",
-    "#AA4499",
-    "#44AA99",
-    "#882255",
-    "#999933",
-)  # Paul Tol's
+OTHER_ROWS = (  # the palette of Paul Tol, for rows of the user's own
+    "#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee", "#aa4499", "#44aa99", "#882255", "#999933",
+)  # fmt: skip
 DASHES = {"uniform": "--", "mildly biased": "-.", "heavily biased": ":", "shuffled": "--"}
-MARKERS = {"-": "o", "--": "s", "-.": "^", ":": "v"}
+MARKERS = {"-": "o", "--": "s", "-.": "^", ":": "v"}  # of a row with these dashes
 SHAPES = "os^vDP"
-STYLE: Any = {
+WIDEST_LABEL = 26  # characters on a line
+SETTINGS: dict[str, object] = {
+    "font.family": "DejaVu Sans",  # the font that matplotlib brings
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "0",
-    "text.parse_math": False,  # a row of the user's may be called $x
+    "pdf.fonttype": 42,  # text in a PDF stays text
+    "svg.fonttype": "none",  # and in an SVG
+    "svg.hashsalt": "0",  # the same picture gets the same identifiers
+    "text.parse_math": False,  # the label of a user's row may be $x
 }
 
 
 class Look(NamedTuple):
-    """How a row is drawn."""
+    """Colour, dashes and marker of a row."""
 
     colour: str
     dash: str
     marker: str
 
 
-def look(name: str) -> Look:
-    """The same for a row of this name everywhere; of a name that is not ours by its letters."""
-    if name in COLOURS:
-        dash = DASHES.get(name, "-")
-        return Look(COLOURS[name], dash, MARKERS[dash])
-    number, colour = divmod(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"), len(CYCLE))
-    return Look(CYCLE[colour], [*MARKERS][number % len(MARKERS)], SHAPES[number // len(MARKERS) % len(SHAPES)])
+def look(label: str) -> Look:
+    """Return the look of a row, the same in every picture; that of an unknown label is derived from its letters."""
+    if label in ROWS:
+        dash = DASHES.get(label, "-")
+        return Look(ROWS[label], dash, MARKERS[dash])
+    number, colour = divmod(int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big"), len(OTHER_ROWS))
+    return Look(OTHER_ROWS[colour], [*MARKERS][number % len(MARKERS)], SHAPES[number // len(MARKERS) % len(SHAPES)])
+
+
+def wrapped(label: str) -> str:
+    """Return a row's label on short lines; a leading _ gets a space before it, else a legend would leave it out."""
+    return textwrap.fill(f" {label}" if label.startswith("_") else label, WIDEST_LABEL)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw with our settings alone, whatever the user's matplotlibrc says."""
+    with style.context(SETTINGS, after_reset=True):
+        yield
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as PNG and PDF, without the time of day."""
+    """Write stem.png and stem.pdf, each whole or not at all; the same figure gives the same bytes."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
-    for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
-        files.write(path, lambda out, kind=path.suffix[1:], facts=metadata: figure.savefig(
-            out, format=kind, dpi=200, metadata=facts))  # type: ignore[misc]  # fmt: skip
+    with drawing():
+        for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
+            files.write(path, lambda out, kind=path.suffix[1:], facts=metadata: figure.savefig(
+                out, format=kind, dpi=200, metadata=facts))  # type: ignore[misc]  # fmt: skip
     return paths
 
 
-def label_of(name: str) -> str:
-    """A row's name on lines that leave room for the panels; a legend would leave out what begins with _."""
-    return textwrap.fill(f" {name}" if name.startswith("_") else name, 26)
+def to_svg(figure: Figure) -> str:
+    """Return a figure as an SVG element for an HTML page, whose colours follow the page.
+
+    Ink becomes currentColor and every other colour #rrggbb the CSS variable --c-rrggbb, which the page defines twice,
+    for a light and for a dark ground. Nothing is kept that would act on the rest of the page: no style sheet, no
+    identifiers but those of markers and clip paths.
+    """
+    out = StringIO()
+    with drawing():
+        figure.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+    text = out.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r' id="(figure|axes|patch|text|line2d|matplotlib|legend|xtick|ytick|\w+Collection)[\w.]*_\d+"', "", text
+    )
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(f'{BLACK}(?=[;"])', "currentColor", text)
+    return re.sub(r"(?<=: )#([0-9a-f]{6})(?=[;\"])", r"var(--c-\1)", text)
+
+
+def colours_in(svg: str) -> dict[str, str]:
+    """Return the colours that an SVG element of to_svg asks its page for: rrggbb → the same on a dark ground."""
+    return {colour: on_dark(colour) for colour in sorted(set(re.findall(r"var\(--c-([0-9a-f]{6})\)", svg)))}
+
+
+def on_dark(colour: str) -> str:
+    """Return a colour rrggbb mixed with white until a dark ground shows it, and the grid's grey as a dark one."""
+    if f"#{colour}" == GRID:
+        return "3b3d42"
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (0, 2, 4))
+    while 0.299 * red + 0.587 * green + 0.114 * blue < 140:
+        red, green, blue = (part + (255 - part) // 8 + 1 for part in (red, green, blue))
+    return f"{red:02x}{green:02x}{blue:02x}"

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.style import context
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
@@ -17,7 +16,6 @@ from harness import records
 from harness.engine.images import list_images, source_of
 from harness.evidence.figures.drawing import (
     GAP,
-    STYLE,
     WIDTH,
     Pixels,
     bare,
@@ -27,6 +25,7 @@ from harness.evidence.figures.drawing import (
 )
 from harness.evidence.figures.models import Weights, load
 from harness.evidence.figures.views import display, find_views
+from harness.evidence.style import drawing
 from harness.experiment import rebuild
 from methods.pixsim import PixSim
 from methods.recipe import Recipe, require
@@ -36,7 +35,7 @@ OPACITY = 0.6  # of a category over its view
 COLUMNS = 3  # pairs of views in a row of Fig. A1
 
 
-@context(STYLE, after_reset=True)
+@drawing()
 def categories(record: records.Record, cache: Path, images: int, size: int) -> Figure:
     """Fig. A1 (METHODS 7.3): in two views of each of so many of a run's images, the arg-max channel of z by colour."""
     trained, seed = rebuild(record.settings), record.settings["seed"]

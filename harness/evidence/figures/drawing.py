@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.style import context
 from numpy.typing import NDArray
 
 from harness.evidence.figures.views import shared_in
-from harness.evidence.style import save
+from harness.evidence.style import BLUE, ORANGE
 from methods.pixsim import PixSim
 from methods.views import View, normalise
 
-FIRST, SECOND = "#0072b2", "#e69f00"  # the frames of the two views (Okabe and Ito's blue and orange)
+VIEWS = BLUE, ORANGE  # frames of the first and of the second view
 WIDTH = 7.0  # inches, a page's two columns
 GAP = 0.12  # between two views, in sides of a view
 Pixels = NDArray[np.float64]
-STYLE = {"font.family": "DejaVu Sans", "font.size": 7, "axes.linewidth": 1.2, "pdf.fonttype": 42, "savefig.dpi": 200}
 
 
 def pixels(seen: View) -> Pixels:
@@ -37,7 +33,7 @@ def show_views(ax: Axes, pair: tuple[View, View], drawn: Sequence[Pixels], top: 
     for number, (seen, other) in enumerate((pair, pair[::-1])):
         left = number * (1 + GAP)
         ax.imshow(drawn[number], extent=(left, left + 1, top + 1, top), interpolation="nearest")
-        outline(ax, (-0.013, -0.013, 1.013, 1.013), (left, top), color=(FIRST, SECOND)[number], linewidth=1.4)
+        outline(ax, (-0.013, -0.013, 1.013, 1.013), (left, top), color=VIEWS[number], linewidth=1.4)
         shared = shared_in(seen, other)
         if shared[2] > shared[0] and shared[3] > shared[1]:
             outline(ax, shared, (left, top), color="white", linewidth=1.6)
@@ -68,9 +64,3 @@ def views_told(model: PixSim, seen: View) -> str:
     """What a figure's note says of its views."""
     height, width = model.look(normalise(seen, torch.device("cpu"))).shape
     return f"{seen.image.shape[-1]} px views, {height} × {width} cells; dashed: the overlap"
-
-
-@context(STYLE, after_reset=True)
-def write(figure: Figure, stem: Path) -> list[Path]:
-    """Write stem.png and stem.pdf, whole or not at all, the same bytes for the same figure."""
-    return save(figure, stem)

@@ -17,7 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.style import context
 from PIL import Image
 from torch import Tensor
 
@@ -27,10 +26,8 @@ from harness import plugins, records
 from harness.engine.gauges import match_error, places
 from harness.evidence.figures.categories import palette
 from harness.evidence.figures.drawing import (
-    FIRST,
     GAP,
-    SECOND,
-    STYLE,
+    VIEWS,
     WIDTH,
     Pixels,
     bare,
@@ -41,6 +38,7 @@ from harness.evidence.figures.drawing import (
 )
 from harness.evidence.figures.models import Weights, load
 from harness.evidence.figures.views import display, find_views, is_mirrored
+from harness.evidence.style import BLACK, GREEN, PURPLE, SKY, VERMILION, YELLOW, drawing
 from harness.experiment import change, rebuild, split_change
 from harness.presets import PRESETS
 from harness.tables import TABLES
@@ -53,7 +51,7 @@ from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.simsiam import SimSiam
 from methods.views import View, normalise, read
 
-COLOURS = ("#56b4e9", "#d55e00", "#009e73", "#f0e442", "#cc79a7", "#000000")  # of boxes, theirs too
+COLOURS = SKY, VERMILION, GREEN, YELLOW, PURPLE, BLACK  # of boxes
 HALO = (withStroke(linewidth=1.5, foreground="white"),)  # of letters on a picture
 FADED = 0.6  # of a view under what is linked
 LINES, BOXES = 60, len(COLOURS)  # drawn at most in a panel
@@ -69,7 +67,7 @@ class Links(NamedTuple):
     sites: Tensor  # [n, 2] the rows of Q and of K
 
 
-@context(STYLE, after_reset=True)
+@drawing()
 def matches(
     strategy: str | None,
     record: records.Record | None,
@@ -200,7 +198,7 @@ def show_source(ax: Axes, source: Image.Image, pair: tuple[View, View]) -> Axes:
     width, height = source.width / scale, source.height / scale
     left, top = (2 + GAP - width) / 2, (1 - height) / 2
     ax.imshow(source, extent=(left, left + width, top + height, top))
-    for seen, colour in zip(pair, (FIRST, SECOND), strict=True):
+    for seen, colour in zip(pair, VIEWS, strict=True):
         x0, y0, x1, y1 = (geometry.overlap(seen.box, seen.box)[0] / scale).tolist()
         cased(ax, (x0, y0, x1, y1), (left, top), colour)
     return bare(ax)

@@ -29,15 +29,14 @@ class Picture(NamedTuple):
 
 def plot(rows: Sequence[Row], scores: Sequence[Column]) -> str:
     """The table's plot as a data URI, in few colours: a tenth of an SVG's bytes where curves have many points."""
-    from matplotlib import rc_context
     from PIL import Image
 
     from harness.evidence.plots.gauges import gauge_curves
     from harness.evidence.plots.scores import dots
-    from harness.evidence.style import STYLE
+    from harness.evidence.style import drawing
 
     drawn, out = BytesIO(), BytesIO()
-    with rc_context(STYLE):
+    with drawing():
         figure = dots(rows, scores) if scores else gauge_curves(rows)
         figure.savefig(drawn, format="png", dpi=220, metadata={"Software": None})
     with Image.open(drawn, formats=["PNG"]) as found:

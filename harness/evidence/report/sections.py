@@ -14,7 +14,7 @@ from harness.evidence.report.pictures import plot
 from harness.evidence.report.source import Known
 from harness.evidence.rows import Row
 from harness.evidence.statistics import Comparison, Verdict, cell
-from harness.tables import GAUGES, Column, named
+from harness.tables import Column, named
 
 
 class Said(NamedTuple):
@@ -51,7 +51,7 @@ class Section(NamedTuple):
 def section(known: Known, name: str, rows: list[Row]) -> Section:
     """A table with all that is said of it."""
     table = named(name)
-    scores = [one for one in table.columns if one not in GAUGES]
+    scores = [one for one in table.columns if not one.gauge]
     return Section(
         name,
         table.summary,
