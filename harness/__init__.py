@@ -3,6 +3,12 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.api import open, table
+
+__all__ = ["ROOT", "__version__", "open", "table"]
 
 # Spinning OpenMP threads slow everything down 7 to 10 times as soon as another process wants the cores;
 # it must be set before torch is imported.
@@ -16,3 +22,12 @@ for sibling in ("methods", "benchmarks"):  # generic names: a stranger's package
     spec = find_spec(sibling)
     if spec is None or not spec.origin or Path(spec.origin).resolve().parent.parent != ROOT:
         raise ImportError(f"the package {sibling!r} that Python finds is not the one beside harness in {ROOT}")
+
+
+def __getattr__(name: str) -> object:
+    """Return a function of harness/api.py, which is imported when the first one is asked for."""
+    if name not in ("open", "table"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from harness import api
+
+    return getattr(api, name)

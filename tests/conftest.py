@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import cli
+from harness import api, cli
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Embedded data is composed in a temporary folder, once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "CACHE", tmp_path_factory.mktemp("cache"))
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setattr(cli, "CACHE", folder)
+        patch.setattr(api, "CACHE", folder)
         yield

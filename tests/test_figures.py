@@ -20,7 +20,7 @@ from harness.cli import main
 from harness.engine.pretrain import save
 from harness.evidence.figures import categories, matches, models, views
 from harness.evidence.figures.drawing import GAP
-from harness.evidence.figures.matches import links
+from harness.evidence.figures.links import link, links
 from harness.evidence.figures.models import Weights
 from harness.experiment import build, rebuild, words
 from methods import geometry
@@ -54,7 +54,7 @@ PAIR = view(0, 0, 100, 100), view(150, 50, 50, 150)  # the second one mirrored
 @cache
 def linked(name: str) -> Loss:
     """What a strategy links in PAIR, with random weights."""
-    return matches.link(models.load(plugins.strategy(name)(), TINY, 0, Weights()), PAIR)
+    return link(models.load(plugins.strategy(name)(), TINY, 0, Weights()), PAIR)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,8 @@ def test_drawn_pairs_of_cells_are_those_of_the_correspondence(name: str) -> None
 
 
 def test_drawn_places_of_location_are_the_same_in_the_source() -> None:
-    found = links(linked("location"))
+    loss = linked("location")
+    found = matches.in_views(links(loss), loss)
     inner = ((found.first > 0.17) & (found.first < 0.83) & (found.second > 0.17) & (found.second < 0.83)).all(dim=1)
     here, there = (
         geometry.to_source(points[None], seen.box)[0, inner]
@@ -157,6 +158,7 @@ def test_drawn_places_of_location_are_the_same_in_the_source() -> None:
     )
     assert inner.sum() > 5
     assert torch.allclose(here, there, atol=1e-3)
+    assert torch.allclose(here, links(loss).first[inner], atol=1e-3)
     assert found.weight.tolist() == [1.0] * 49
 
 

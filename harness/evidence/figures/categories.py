@@ -23,7 +23,7 @@ from harness.evidence.figures.drawing import (
     show_views,
     views_told,
 )
-from harness.evidence.figures.models import Weights, load
+from harness.evidence.figures.models import load_run
 from harness.evidence.figures.views import display, find_views
 from harness.evidence.style import drawing
 from harness.experiment import rebuild
@@ -40,9 +40,8 @@ def categories(record: records.Record, cache: Path, images: int, size: int) -> F
     """Fig. A1 (METHODS 7.3): in two views of each of so many of a run's images, the arg-max channel of z by colour."""
     trained, seed = rebuild(record.settings), record.settings["seed"]
     recipe = display(trained.recipe, size)
-    weights = Weights(*records.weights_of(record, "backbone.pth", "heads.pth"))
+    model = load_run(record)
     pairs = views_of(list_images(source_of(trained, cache)), recipe, seed, images)
-    model = load(trained.strategy, recipe, seed, weights)
     maps = [(channels(model, one), channels(model, other)) for one, other in pairs]
     count, used = model.branch.head.predictor[-1].out_features, len(np.unique(maps))
     note = f"Run {record.id}: the largest of the {count} channels of z at each place, {used} of them seen here; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.scenes.compose import compose
 from benchmarks.scenes.layout import Layout
 from harness import plugins, records
-from harness.engine.gauges import match_error, places
+from harness.engine.gauges import match_error
 from harness.evidence.figures.categories import palette
 from harness.evidence.figures.drawing import (
     GAP,
@@ -36,6 +36,7 @@ from harness.evidence.figures.drawing import (
     show_views,
     views_told,
 )
+from harness.evidence.figures.links import Links, link, links
 from harness.evidence.figures.models import Weights, load
 from harness.evidence.figures.views import display, find_views, is_mirrored
 from harness.evidence.style import BLACK, GREEN, PURPLE, SKY, VERMILION, YELLOW, drawing
@@ -45,26 +46,17 @@ from harness.tables import TABLES
 from methods import geometry
 from methods.boxes import Pairs
 from methods.chance import Stream
-from methods.pixsim import Loss, PixSim
+from methods.pixsim import Loss
 from methods.recipe import require
 from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.simsiam import SimSiam
-from methods.views import View, normalise, read
+from methods.views import View, read
 
 COLOURS = SKY, VERMILION, GREEN, YELLOW, PURPLE, BLACK  # of boxes
 HALO = (withStroke(linewidth=1.5, foreground="white"),)  # of letters on a picture
 FADED = 0.6  # of a view under what is linked
 LINES, BOXES = 60, len(COLOURS)  # drawn at most in a panel
 SCENE = Layout(size=320), 0, "trainval", 3  # the embedded image of which `matches` shows two views
-
-
-class Links(NamedTuple):
-    """The n pairs of sites that a correspondence of one image links, or those of them that are drawn."""
-
-    first: Tensor  # [n, 2] where the first view is read, in unit coordinates
-    second: Tensor  # [n, 2] likewise
-    weight: Tensor  # [n] > 0, 1 for the strongest
-    sites: Tensor  # [n, 2] the rows of Q and of K
 
 
 @drawing()
@@ -121,21 +113,14 @@ def choose_strategies(name: str | None, changes: Sequence[tuple[str, str, str]])
     return {one: found for one, found in every.items() if found.trains}
 
 
-@torch.no_grad()
-def link(model: PixSim, pair: tuple[View, View]) -> Loss:
-    """The loss of a pair of uint8 views, which holds what was linked."""
-    first, second = (model.look(normalise(seen, torch.device("cpu"))) for seen in pair)
-    loss: Loss = model.branch(first, second)
-    return loss
-
-
-def links(loss: Loss) -> Links:
-    """Every pair of the first image of a batch, row-major in W."""
-    (first, second), (query, key, weight) = loss.views, loss.forth
-    here, there = (geometry.to_unit(places(seen, rows), seen.box)[0] for seen, rows in ((first, query), (second, key)))
-    sites = weight[0].nonzero()
-    strength = weight[0][tuple(sites.T)]
-    return Links(here[sites[:, 0]], there[sites[:, 1]], strength / strength.max() if len(sites) else strength, sites)
+def in_views(found: Links, loss: Loss) -> Links:
+    """Return links with points in the unit coordinates of their views and weights of at most 1."""
+    first, second = (
+        geometry.to_unit(points[None], view.box)[0]
+        for points, view in zip((found.first, found.second), loss.views, strict=True)
+    )
+    largest = found.weight.max() if len(found.weight) else 1
+    return found._replace(first=first, second=second, weight=found.weight / largest)
 
 
 def spread(found: Links, most: int) -> Links:
@@ -206,7 +191,7 @@ def show_source(ax: Axes, source: Image.Image, pair: tuple[View, View]) -> Axes:
 
 def show_match(ax: Axes, strategy: Any, loss: Loss) -> int:
     """Draw what a strategy links, in boxes, whole views or lines; the number of pairs drawn."""
-    found = spread(links(loss), LINES)
+    found = spread(in_views(links(loss), loss), LINES)
     if isinstance(strategy, CandidateRegions):
         first, second = loss.views
         return show_boxes(ax, strategy.boxes(first.box, second.box, Stream(first.seed)))

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from harness import records
+from harness.experiment import rebuild
 from methods.pixsim import PixSim
 from methods.recipe import Recipe
 
@@ -16,6 +18,13 @@ class Weights(NamedTuple):
 
     backbone: Path | None = None
     heads: Path | None = None
+
+
+def load_run(record: records.Record) -> PixSim:
+    """Return the network of a run with its encoder and heads; ValueError with one line if they are not there."""
+    trained = rebuild(record.settings)
+    weights = Weights(*records.weights_of(record, "backbone.pth", "heads.pth"))
+    return load(trained.strategy, trained.recipe, record.settings["seed"], weights)
 
 
 def load(strategy: Any, recipe: Recipe, seed: int, weights: Weights) -> PixSim:
