@@ -8,14 +8,15 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from benchmarks.scenes import Scenes
 from harness import plugins
 from harness.engine.backbones import Given, Pretraining
 from harness.presets import PRESETS, Preset
-from harness.settings import assign, describe, restore
+from harness.settings import assign, describe, read_options, restore, write_options
 from methods.recipe import Recipe
 
 TRIALS = 1000  # at most
@@ -70,49 +71,82 @@ class Experiment:
         return [replace(self, trial=trial) for trial in range(count)]
 
 
-def base_words() -> argparse.ArgumentParser:
-    """The words that a whole table may share."""
-    parser = argparse.ArgumentParser(add_help=False)
-    add = parser.add_argument_group("the settings").add_argument
-    add("--preset", metavar="NAME", default="demo", help="base of settings: demo, study or paper (demo)")
+@dataclass(frozen=True)
+class Options:
+    """The options of `harness run` that define an experiment; `strategy` to `trials` are named as they are typed."""
+
+    strategy: str | None = None
+    backbone: str | None = None
+    preset: str = "demo"
+    data: str | None = None
+    benchmark: str | None = None
+    benchmark_data: str | None = None
+    set: tuple[str, ...] = ()  # each FIELD=VALUE
+    seed: int = 0
+    trials: int = 1
+
+    @property
+    def shared(self) -> list[str]:
+        """Those that every row of a table may share, as they are typed."""
+        return write_options(replace(self, strategy=None, backbone=None, seed=0, trials=1))
+
+    @property
+    def changed(self) -> bool:
+        """Whether they change settings of the preset."""
+        return bool(self.set or self.benchmark)
+
+
+def add_backbone(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is fine-tuned: a backbone that a strategy trains, or a file."""
+    add = partial(parser.add_argument, default=argparse.SUPPRESS)
+    add("--strategy", metavar="NAME", help="which places should agree: see `harness list`, or a dotted path")
+    add("--backbone", metavar="FILE", help="fine-tune this file instead: .pth or .safetensors, any prefix")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all rows of a table may share."""
+    add = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS).add_argument
+    add("--preset", metavar="NAME", help="base of all settings: demo, study or paper (demo)")
     add(
         "--set",
         metavar="FIELD=VALUE",
         action="append",
-        default=[],
         help="change a field of the recipe, of the strategy (strategy.FIELD) or of the benchmark (benchmark.FIELD)",
     )
     add("--data", metavar="DIR", help="images to pre-train on: any folder; of a VOC folder its train split")
-    add("--benchmark", metavar="NAME", help="how the backbone is judged (the preset's)")
+    add("--benchmark", metavar="NAME", help="what scores the backbone (the preset's)")
     add("--benchmark-data", metavar="DIR", help="the benchmark's data")
-    return parser
 
 
-def seed_words() -> argparse.ArgumentParser:
-    """The words that make runs of equal settings differ."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is random (0)")
-    parser.add_argument("--trials", metavar="K", type=int, default=1, help="fine-tunings of the one backbone (1)")
-    return parser
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    """Add the options that make runs of equal settings differ."""
+    add = parser.add_argument_group("seeds", argument_default=argparse.SUPPRESS).add_argument
+    add("--seed", metavar="N", type=int, help="seed of everything that is random (0)")
+    add("--trials", metavar="K", type=int, help="fine-tunings of the one backbone, each a run (1)")
 
 
-def words() -> argparse.ArgumentParser:
-    """The words that define an experiment: those of `harness run` and of a table's rows alike."""
-    parser = argparse.ArgumentParser(add_help=False, parents=[base_words(), seed_words()])
-    parser.add_argument("--strategy", metavar="NAME", help="which sites agree: see `harness list`, or a dotted path")
-    parser.add_argument("--backbone", metavar="FILE", help="judge this one instead: .pth or .safetensors, any prefix")
-    return parser
+class LineParser(argparse.ArgumentParser):
+    """A parser of the options that define an experiment, for lines that no user typed here: it raises ValueError."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of ending the program."""
+        raise ValueError(message)
 
 
-def extra_words(given: argparse.Namespace) -> list[str]:
-    """The words that the user gave for all rows of a table, of those in base_words."""
-    singles = {"--preset": given.preset if given.preset != "demo" else None, "--data": given.data,
-               "--benchmark": given.benchmark, "--benchmark-data": given.benchmark_data}  # fmt: skip
-    pairs = [[name, value] for name, value in singles.items() if value is not None]
-    return [word for pair in [*pairs, *(["--set", change] for change in given.set)] for word in pair]
+def read_line(line: Sequence[str]) -> Options:
+    """Return the options of a line such as `--strategy location --seed 1`; ValueError for a line that has others."""
+    parser = LineParser(add_help=False)
+    for add in (add_backbone, add_settings, add_seeds):
+        add(parser)
+    return read_options(Options, parser.parse_args(line))
 
 
-def build(given: argparse.Namespace) -> Experiment:
+def parse(line: Sequence[str]) -> Experiment:
+    """Return the experiment of a line such as `--strategy location --seed 1`; ValueError says what does not exist."""
+    return build(read_line(line))
+
+
+def build(given: Options) -> Experiment:
     """The experiment of parsed words; a ValueError says which word stands for nothing and what there is."""
     if not 0 <= given.seed < 2**32:  # numpy's, which the fine-tuning uses, ends there
         raise ValueError(f"--seed {given.seed}: must be at least 0 and below 2**32")
@@ -127,12 +161,12 @@ def build(given: argparse.Namespace) -> Experiment:
     if given.backbone is None:
         backbone: Pretraining | Given = pretraining(given, preset, recipe, benchmark, changes)
     else:
-        backbone = given_backbone(given, recipe.encoder, changes)
+        backbone = given_backbone(Path(given.backbone), given, recipe.encoder, changes)
     return Experiment(backbone, benchmark, given.benchmark_data, given.seed)
 
 
 def pretraining(
-    given: argparse.Namespace, preset: Preset, recipe: Recipe, benchmark: Any, changes: Sequence[tuple[str, str, str]]
+    given: Options, preset: Preset, recipe: Recipe, benchmark: Any, changes: Sequence[tuple[str, str, str]]
 ) -> Pretraining:
     """What the words train."""
     if given.strategy is None:
@@ -146,15 +180,14 @@ def pretraining(
     )
 
 
-def given_backbone(given: argparse.Namespace, encoder: str, changes: Sequence[tuple[str, str, str]]) -> Given:
+def given_backbone(file: Path, given: Options, encoder: str, changes: Sequence[tuple[str, str, str]]) -> Given:
     """The file that the words name; ValueError where they also ask for a pre-training."""
     trains = [
         f"--set {field}" for part, field, _ in changes if (part, field) != ("recipe", "encoder") and part != "benchmark"
     ]
     asked = [*(["--strategy"] if given.strategy else []), *(["--data"] if given.data else []), *trains]
     if asked:
-        raise ValueError(f"--backbone {given.backbone}: nothing is pre-trained, so {', '.join(asked)} means nothing")
-    file = Path(given.backbone)
+        raise ValueError(f"--backbone {file}: nothing is pre-trained, so {', '.join(asked)} means nothing")
     if not file.is_file():
         raise ValueError(f"--backbone {file}: no such file")
     with open(file, "rb") as content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import difflib
 import importlib
@@ -12,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
+import harness.verbs
 import methods.strategies
 from benchmarks import Benchmark
 from methods.boxes import BOXES
@@ -47,6 +49,18 @@ class Contract(NamedTuple):
     fields: tuple[str, ...] = ()
 
 
+class Verb(Protocol):
+    """A file of harness/verbs, whose docstring is a summary line and an example."""
+
+    __doc__: str | None
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the verb's options to its parser."""
+
+    def main(self, args: argparse.Namespace) -> None:
+        """Do what the parsed options ask for; args.line holds the whole command line."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     """The error for a name that is not among the known ones."""
     names = list(known)
@@ -59,6 +73,17 @@ def strategy_files() -> dict[str, Path]:
     """Name → file of every strategy in methods/strategies."""
     folder = Path(methods.strategies.__path__[0])
     return {file.stem: file for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_")}
+
+
+def verb_files() -> dict[str, Path]:
+    """Name → file of every verb in harness/verbs; options.py holds what several of them share."""
+    found = (file for folder in harness.verbs.__path__ for file in Path(folder).glob("*.py"))
+    return {file.stem: file for file in sorted(found) if file.stem not in ("__init__", "options")}
+
+
+def verb(name: str) -> Verb:
+    """The module of a verb."""
+    return cast("Verb", importlib.import_module(f"harness.verbs.{name}"))
 
 
 def strategy(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import types
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from methods.sampling import SAMPLERS, Sampler
 from methods.similarity import SIMILARITIES, Similarity
 
 Settings = TypeVar("Settings")
+Options = TypeVar("Options")
 CHOICES: dict[Any, Mapping[str, Any]] = {  # a field's type → what it may be
     Sampler: SAMPLERS,
     Boxes: BOXES,
@@ -95,6 +97,24 @@ def choice(name: str, text: str, choices: Mapping[str, Any]) -> Any:
         raise BadValue(f"{name}={text}: choose from {', '.join(choices)}")
     found = choices[text]
     return found() if isinstance(found, type) else found
+
+
+def read_options(kind: type[Options], args: argparse.Namespace) -> Options:
+    """The dataclass whose fields are named as options; an option that is not in the namespace keeps its default."""
+    given = {field.name: getattr(args, field.name) for field in fields(kind) if hasattr(args, field.name)}  # type: ignore[arg-type]
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+
+def write_options(options: Any) -> list[str]:
+    """The options of such a dataclass that differ from their defaults, as they are typed on a command line."""
+    line: list[str] = []
+    for field in fields(options):
+        option, value = f"--{field.name.replace('_', '-')}", getattr(options, field.name)
+        if isinstance(value, bool):
+            line += [] if value == field.default else [option if value else f"--no-{field.name}"]
+        elif value != field.default:
+            line += [text for part in (value if isinstance(value, tuple) else [value]) for text in (option, str(part))]
+    return line
 
 
 def describe(settings: Any) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import api, cli
+from harness import api
+from harness.verbs import options
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -12,6 +13,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Embedded data is composed in a temporary folder, once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
-        patch.setattr(cli, "CACHE", folder)
+        patch.setattr(options, "CACHE", folder)
         patch.setattr(api, "CACHE", folder)
         yield

@@ -12,7 +12,7 @@ import torch
 from harness import ROOT, plugins, records
 from harness.cli import main
 from harness.engine import backbones, pretrain
-from harness.experiment import build, words
+from harness.experiment import parse
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe
 from methods.views import Order, TwoViews, View, normalise
@@ -134,7 +134,7 @@ def test_a_strategy_draws_nothing_from_the_shared_generators(name: str, tmp_path
 
 def test_the_fine_tuning_s_seed_is_the_run_s_and_each_trial_s_own() -> None:
     def seeds(strategy: str, seed: int) -> list[int]:
-        one = build(words().parse_args(["--strategy", strategy, "--seed", str(seed)]))
+        one = parse(["--strategy", strategy, "--seed", str(seed)])
         return [trial.tuning_seed for trial in one.trials(5)]
 
     assert seeds("location", 4) == seeds("simsiam", 4)
@@ -196,6 +196,6 @@ def test_no_such_backbone(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_settings_of_a_given_backbone_are_json(given: Path) -> None:
-    one = build(words().parse_args(["--backbone", str(given)]))
+    one = parse(["--backbone", str(given)])
     assert json.loads(json.dumps(one.settings))["backbone"] == one.settings["backbone"]
     assert one.run_id.startswith(f"backbone_{one.settings['backbone'][:8]}-s0-")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import ROOT
+from harness import ROOT, plugins, verbs
 from harness.cli import main
 from harness.engine.images import list_images
 from tests.pictures import photos
@@ -117,12 +117,80 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "none").exists()
 
 
-def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ("run", "table", "list", "show", "data", "figure", "submit", "doctor", "speed", "export"):
-        with pytest.raises(SystemExit) as stop:
-            main([verb, "--help"])
-        assert stop.value.code == 0
-        assert f"example: harness {verb}" in capsys.readouterr().out
+def help_of(capsys: pytest.CaptureFixture[str], *line: str) -> str:
+    """What a line with --help prints."""
+    with pytest.raises(SystemExit) as stop:
+        main([*line, "--help"])
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", [[verb] for verb in plugins.verb_files()] + [["figure", "A1"], ["figure", "matches"]])
+def test_every_verb_has_help_with_an_example_in_80_columns(
+    line: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_of(capsys, *line)
+    assert re.search(f"^Example: harness {' '.join(line)}", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_harness_alone_lists_every_verb_and_says_that_nothing_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    text = capsys.readouterr().out
+    for name, file in plugins.verb_files().items():
+        assert f"  {name:<10} {plugins.first_line(plugins.docstring(file))}\n" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert help_of(capsys) == text
+
+
+def test_a_verb_is_one_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "shout.py").write_text(
+        '"""Print a word aloud.\n\nExample: harness shout hey\n"""\n'
+        "def add_options(parser):\n    parser.add_argument('word')\n"
+        "def main(args):\n    print(args.word.upper())\n"
+    )
+    monkeypatch.setattr(verbs, "__path__", [*verbs.__path__, str(tmp_path)])
+    assert main(["shout", "hey"]) == 0
+    assert capsys.readouterr().out == "HEY\n"
+    assert "  shout      Print a word aloud.\n" in help_of(capsys)
+
+
+def test_the_help_of_run_begins_with_the_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(capsys, "run")
+    assert text.startswith("usage: harness run [--strategy NAME]")
+    assert "\noptions:\n  --strategy NAME" in text
+
+
+@pytest.mark.parametrize("verb", ["run", "reproduce", "submit"])
+def test_the_processes_have_a_group_of_their_own(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.search(r"\nprocesses that train one run together.*:\n  --processes N", help_of(capsys, verb))
+
+
+@pytest.mark.parametrize(
+    ("line", "usage", "says"),
+    [
+        (
+            "run --stratgy location",
+            "usage: harness run [--strategy NAME]",
+            "no option '--stratgy': did you mean '--strategy'?",
+        ),
+        ("figure matches --sise 3", "usage: harness figure matches [", "no option '--sise': did you mean '--size'?"),
+        ("show one two", "usage: harness show [", "'two' was not expected here"),
+        ("--verion", "usage: harness VERB", "no option '--verion': did you mean '--version'?"),
+    ],
+)
+def test_an_unknown_option_prints_the_usage_of_its_verb_and_the_nearest_option(
+    line: str, usage: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    text = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert text.startswith(usage)
+    assert text.strip().endswith(says)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +230,7 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str])
         ("show nothing", "no run 'nothing'"),
         ("data scenes --images 0 --out x", "at least 1"),
         ("data scenes --size 3 --out x", "at least 32 pixels"),
-        ("dance", "invalid choice: 'dance'"),
+        ("dance", "no verb 'dance': choose from claims, compare, data"),
     ],
 )
 def test_bad_words_are_refused(

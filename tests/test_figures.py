@@ -22,7 +22,7 @@ from harness.evidence.figures import categories, matches, models, views
 from harness.evidence.figures.drawing import GAP
 from harness.evidence.figures.links import link, links
 from harness.evidence.figures.models import Weights
-from harness.experiment import build, rebuild, words
+from harness.experiment import parse, rebuild
 from methods import geometry
 from methods.boxes import overlaps
 from methods.chance import Stream
@@ -64,7 +64,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos(folder / "photos", 5)
     for name in ("location", "simsiam"):
         line = ["--strategy", name, "--data", str(folder / "photos"), *SMALL]
-        experiment = build(words().parse_args(line))
+        experiment = parse(line)
         run = folder / "runs" / name
         run.mkdir(parents=True)
         (run / "config.json").write_text(json.dumps(experiment.settings))
@@ -200,7 +200,7 @@ def test_a_record_gives_its_experiment_back() -> None:
         ["--strategy", "candidate_regions", "--preset", "study", "--set", "strategy.boxes=scrl", "--set", "lr=1e-3"],
         ["--strategy", "simsiam", "--set", "heads.hidden=none", "--data", "photos", "--set", "benchmark.clip=none"],
     ):
-        experiment = build(words().parse_args(line))
+        experiment = parse(line)
         assert rebuild(json.loads(json.dumps(experiment.settings))) == experiment.backbone
     with pytest.raises(ValueError, match="not a run's"):
         rebuild({"strategy": {"name": "location"}})

@@ -30,19 +30,20 @@ from benchmarks.resuming.checkpoints import Checkpoint, DamagedCheckpoint
 from benchmarks.resuming.training import Training
 from benchmarks.weights import ConvertError, convert_file, names, read_backbone
 from harness import experiment, plugins, records, tables
-from harness.cli import main, one_line
+from harness.cli import main
 from harness.engine.backbones import Pretraining
 from harness.evidence.figures import models
 from harness.evidence.render import render
 from harness.evidence.rows import fill_rows
 from harness.settings import describe, restore
+from harness.terminal import one_line
 from methods import views
 from methods.recipe import Recipe
 from tests.pictures import voc_folder
 from tests.test_cli import SMALL, refused
 
 LONGEST = 5.0  # seconds that anything here may take, of the process's own: the tests' machine may be busy
-SETTINGS = experiment.build(experiment.words().parse_args(["--strategy", "location"])).settings
+SETTINGS = experiment.parse(["--strategy", "location"]).settings
 
 
 def run_folder(results: Path, name: str, **parts: Any) -> Path:
@@ -207,7 +208,7 @@ def test_no_run_is_read_or_written_through_a_link(tmp_path: Path, capsys: pytest
     assert row["n"] == 0
     assert said.count("a link that leads out of") == 2
     words = ["--strategy", "location", *SMALL[: SMALL.index("--workers")]]
-    made = experiment.build(experiment.words().parse_args(words)).run_id
+    made = experiment.parse(words).run_id
     (results / "runs" / made).symlink_to(tmp_path / "outside")
     before = sorted((tmp_path / "outside").rglob("*"))
     assert "a link that leads out of" in refused(capsys, "run", *words, "--device", "cpu", "--results", str(results))
@@ -569,7 +570,7 @@ def every_field() -> list[tuple[list[str], str]]:
     chosen += [["--strategy", "candidate_regions", "--set", "strategy.boxes=scrl"]]
     found = []
     for words in chosen:
-        made = experiment.build(experiment.words().parse_args(words)).backbone
+        made = experiment.parse(words).backbone
         assert isinstance(made, Pretraining)
         found += [(words, path) for path in paths(made.strategy, "match.")]
     found += [(chosen[0], path) for path in paths(Recipe(), "")]
@@ -587,7 +588,7 @@ def test_2000_settings_are_built_or_refused(capsys: pytest.CaptureFixture[str]) 
         line = [*words, "--set", f"{path}={chance.choice(VALUES)}"]
         start, says = time.process_time(), None
         try:
-            made = experiment.build(experiment.words().parse_args(line))
+            made = experiment.parse(line)
         except ValueError as error:
             says = one_line(error)
         else:

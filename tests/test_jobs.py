@@ -131,6 +131,7 @@ FAILS = """
 import os, signal, sys, time
 from harness import cli
 from harness.engine import distributed
+from harness.verbs import run
 def verb(given):
     if os.environ["RANK"] == "1":
         if given.strategy == "killed":
@@ -142,7 +143,7 @@ def verb(given):
     if given.strategy == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(60)
-cli.run_verb = verb
+run.main = verb
 sys.exit(cli.main(sys.argv[1:]))
 """
 LAUNCH = """

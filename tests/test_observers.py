@@ -16,9 +16,10 @@ import pytest
 from mongomock.gridfs import enable_gridfs_integration
 from sacred.observers import TinyDbReader
 
-from harness import ROOT, cli, records
+from harness import ROOT, records
 from harness.cli import main
 from harness.engine import observers
+from harness.verbs.options import WatchOptions
 from tests.test_cli import SMALL, refused
 
 SETTINGS = {"strategy": "location", "seed": 0, "recipe": {"lr": 0.1, "sizes": [1, 2]}}
@@ -208,6 +209,6 @@ def test_no_observer_needs_its_package() -> None:
 
 
 def test_dry_runs_connect_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "watched", None)
+    monkeypatch.setattr(WatchOptions, "watched", None)
     for line in (["run", "--strategy", "random", *SMALL], ["reproduce", "A2"]):
         assert main([*line, "--dry-run", "--observer", "mongodb://h/d", "--results", str(tmp_path)]) == 0

@@ -14,7 +14,7 @@ from harness.evidence import plots, style
 from harness.evidence.plots import differences, gauges, scores, steps
 from harness.evidence.plots.parts import axis_of, estimate
 from harness.evidence.rows import Row, fill_rows
-from harness.experiment import build, words
+from harness.experiment import parse
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def results(tmp_path: Path) -> Path:
 
 def write(results: Path, line: str, ap: float, steps: int) -> None:
     """A finished run; a curve if there are steps."""
-    experiment = build(words().parse_args(["--strategy", *line.split()]))
+    experiment = parse(["--strategy", *line.split()])
     folder = results / "runs" / experiment.run_id
     folder.mkdir(parents=True)
     scores = {"AP": ap, "AP50": 2 * ap, "AP75": ap / 2}

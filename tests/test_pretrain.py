@@ -1,5 +1,6 @@
 """Pre-training: schedule, determinism, resuming, its product, and how it stops."""
 
+import argparse
 import json
 import os
 import signal
@@ -14,11 +15,13 @@ import torchvision
 
 from benchmarks.resuming.checkpoints import DamagedCheckpoint
 from benchmarks.resuming.training import Training
-from harness import cli
 from harness.engine import pretrain as module
 from harness.engine.estimate import noise
 from harness.engine.machine import Machine
 from harness.engine.pretrain import PretrainError, build_optimizer, pretrain, rate, set_rate, update
+from harness.settings import read_options
+from harness.verbs import options
+from harness.verbs.options import MachineOptions
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location
@@ -113,9 +116,11 @@ def test_a_faster_path_of_other_sums_gives_nearly_the_same_backbone(
     ],
 )
 def test_the_words_choose_the_path_that_a_record_names(words: list[str], changed: dict[str, Any]) -> None:
-    given = cli.parser().parse_args(["run", "--strategy", "location", "--device", "cpu", *words])
+    parser = argparse.ArgumentParser()
+    options.add_machine(parser)
+    args = parser.parse_args(["--device", "cpu", *words])
     plain = {"workers": 1, "augment": "workers", "cache": 0.0, "reduced": False, "compile": False, "fused": False}
-    assert cli.machine(given).path == {**plain, **changed}
+    assert read_options(MachineOptions, args).machine().path == {**plain, **changed}
 
 
 def test_the_fused_optimizer_is_asked_for() -> None:

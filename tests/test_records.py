@@ -8,7 +8,7 @@ import pytest
 from harness import records
 from harness.engine import observers
 from harness.engine.run import finished
-from harness.experiment import build, words
+from harness.experiment import parse
 
 SETTINGS = {"strategy": {"name": "location"}, "seed": 0, "recipe": {"lr": 0.1}}
 DEMO = Path(__file__).resolve().parents[1] / "results" / "demo"
@@ -80,15 +80,15 @@ def test_settings_of_an_older_record_are_read_as_what_they_meant() -> None:
 
 def test_settings_of_today_are_read_as_they_stand() -> None:
     for line in ("--strategy location_region", "--strategy random --preset paper"):
-        settings = build(words().parse_args(line.split())).settings
+        settings = parse(line.split()).settings
         assert records.upgrade(settings) == settings
 
 
 def test_a_run_of_an_older_version_counts_as_run() -> None:
     for line in ("--strategy location", "--strategy location --set match.sampler=uniform", "--strategy random"):
-        experiment = build(words().parse_args([*line.split(), "--seed", "2"]))
+        experiment = parse([*line.split(), "--seed", "2"])
         assert not (DEMO / "runs" / experiment.run_id).exists()
         found = finished(experiment, DEMO)
         assert found is not None
         assert (found.strategy, found.settings) == (line.split()[1], json.loads(json.dumps(experiment.settings)))
-    assert finished(build(words().parse_args(["--strategy", "location", "--seed", "99"])), DEMO) is None
+    assert finished(parse(["--strategy", "location", "--seed", "99"]), DEMO) is None

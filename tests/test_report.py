@@ -13,7 +13,7 @@ from harness.cli import main
 from harness.evidence import claims, render
 from harness.evidence.report import pictures, source
 from harness.evidence.rows import fill_rows
-from harness.experiment import build, words
+from harness.experiment import parse
 from tests.pictures import photos
 
 DEMO = ROOT / "results" / "demo"
@@ -53,7 +53,7 @@ def page(results: Path, out: Path, *words: str) -> str:
 
 
 def plant(results: Path, line: str, name: str | None = None, **files: Any) -> Path:
-    experiment = build(words().parse_args(line.split()))
+    experiment = parse(line.split())
     folder = results / "runs" / (name or experiment.run_id)
     folder.mkdir(parents=True)
     content = {"config": experiment.settings, "run": {}, "scores": {"AP": 3.25, "AP50": 9.0, "AP75": 1.0}, **files}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from benchmarks.scenes import Scenes
-from harness.experiment import build, words
+from harness.experiment import parse
 from harness.plugins import UnknownName
 from harness.settings import BadValue, assign, describe, restore
 from methods.boxes import Windows
@@ -104,6 +104,6 @@ def test_a_field_of_words_takes_one_of_them() -> None:
 def test_match_is_the_older_word_for_strategy() -> None:
     for change in ("sampler.side=5", "border=false"):
         line = ["--strategy", "location", "--set"]
-        old, new = (build(words().parse_args([*line, f"{part}.{change}"])) for part in ("match", "strategy"))
+        old, new = (parse([*line, f"{part}.{change}"]) for part in ("match", "strategy"))
         assert old == new
         assert old.run_id == new.run_id

@@ -18,7 +18,7 @@ from harness.cli import main
 from harness.evidence import claims, power
 from harness.evidence import statistics as ours
 from harness.evidence.rows import fill_rows
-from harness.experiment import build, words
+from harness.experiment import parse
 
 STUDIES = 1000
 DEMO = str(ROOT / "results" / "demo")
@@ -252,9 +252,7 @@ def records_of(gap: float, seeds: int) -> list[records.Record]:
     found = []
     for name, base in (("pixel_distance", 50.0), ("location", 50.0 + gap)):
         for seed in range(seeds):
-            settings = build(
-                words().parse_args(["--preset", "paper", "--strategy", name, "--seed", str(seed)])
-            ).settings
+            settings = parse(["--preset", "paper", "--strategy", name, "--seed", str(seed)]).settings
             score = base + seed % 3 / 10 + (seed % 2 / 20 if name == "location" else 0)
             record = json.loads(json.dumps(settings))
             found.append(

@@ -10,7 +10,7 @@ from benchmarks.resuming.training import Training
 from harness import plugins
 from harness.engine.backbones import Pretraining
 from harness.engine.pretrain import build_optimizer, update
-from harness.experiment import build, words
+from harness.experiment import parse
 from methods import geometry
 from methods.correspondence import FeatureMap, Strategy
 from methods.pixsim import PixSim
@@ -181,7 +181,7 @@ def test_min_overlap_leaves_slivers_out() -> None:
     ],
 )
 def test_every_setting_trains(line: str) -> None:
-    trained = build(words().parse_args(["--strategy", *line.split(), "--set", "heads.out=8"])).backbone
+    trained = parse(["--strategy", *line.split(), "--set", "heads.out=8"]).backbone
     assert isinstance(trained, Pretraining)
     torch.manual_seed(0)
     network = PixSim(trained.strategy, trained.recipe)

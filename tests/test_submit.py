@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -12,15 +13,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness import ROOT, cli
+from harness import ROOT
 from harness.cli import main
-from harness.verbs import submit
+from harness.settings import read_options
+from harness.verbs import options, submit
+from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions
 from harness.verbs.submit import Job, requeue_preempted
 from tests.pictures import photos
 
@@ -162,7 +166,7 @@ def test_without_slurm_only_a_dry_run_does_something(
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("rows.three --strategy location", "tables, or the words of one run, were expected, not both"),
+        ("rows.three --strategy location", "tables, or the options of one run, were expected, not both"),
         ("A3", "no table 'A3'"),
         ("", "--strategy is missing"),
         ("A1 --set epoch=3", "did you mean 'epochs'?"),
@@ -183,16 +187,26 @@ def test_bad_words_are_refused(
     assert not [*stand_in.glob("results/submitted/*.json")]
 
 
+def machine_groups(line: list[str]) -> tuple[MachineOptions, ProcessOptions, WatchOptions]:
+    """The three groups that a line of options holds."""
+    parser = argparse.ArgumentParser()
+    for add in (options.add_machine, options.add_processes, options.add_watching):
+        add(parser)
+    args = parser.parse_args(line)
+    return tuple(read_options(kind, args) for kind in (MachineOptions, ProcessOptions, WatchOptions))  # type: ignore[return-value]
+
+
 def test_a_job_has_every_word_about_its_machine() -> None:
     line = "--workers 3 --device cpu --augment device --cache 2 --reduced --compile --fused --processes 2"
     watching = ["--tensorboard", "--observer", "file:x"]
-    given = cli.parser().parse_args(["submit", "--strategy", "location", *line.split(), *watching])
-    again = cli.parser().parse_args(["run", "--strategy", "location", *cli.passed_on(given)])
-    few = (action for action in cli.ranks_words()._actions if action.dest != "gpus")  # which excludes --processes
-    for action in (*cli.machine_words()._actions, *few, *cli.watching_words()._actions):
-        assert getattr(again, action.dest) == getattr(given, action.dest) != action.default, action.dest
-    other = cli.parser().parse_args(["submit", "--no-fused", "--gpus", "4"])
-    assert cli.passed_on(other)[-3:] == ["--gpus", "4", "--no-fused"]
+    groups = machine_groups([*line.split(), *watching])
+    assert machine_groups(options.passed_on(*groups, Path("new"))[:-2]) == groups
+    for group in groups:
+        for field in fields(group):  # --gpus excludes --processes
+            assert getattr(group, field.name) != field.default or field.name == "gpus", field.name
+    assert options.passed_on(*machine_groups(["--no-fused", "--gpus", "4"]), ROOT / "results") == [
+        "--no-fused", "--gpus", "4",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from harness.engine.machine import Machine
 from harness.evidence import render
 from harness.evidence.compare import compare
 from harness.evidence.rows import Row, fill_rows, left_out
-from harness.experiment import Experiment, build, words
+from harness.experiment import Experiment, parse
 from harness.verbs import reproduce as module
 from harness.verbs.reproduce import plan, reproduce
 
 
 def settings(line: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(build(words().parse_args(line.split())).settings))
+    found: dict[str, Any] = json.loads(json.dumps(parse(line.split()).settings))
     return found
 
 

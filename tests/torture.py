@@ -31,6 +31,7 @@ from benchmarks.resuming import checkpoints, files
 from harness import cli, plugins, records
 from harness.engine import observers, pretrain
 from harness.engine.machine import Machine
+from harness.verbs import options
 from methods import pixsim
 from methods.recipe import Heads, Recipe
 from methods.strategies.location import Location
@@ -346,7 +347,7 @@ def main() -> int:
                 print(f"step {one.step:>6}: {one.memory:8.1f} MiB, {one.files} open files")
             print(f"{'flat' if flat(readings) else 'NOT flat'}, {time.monotonic() - start:.0f} s")
             return int(not flat(readings))
-        cli.CACHE = Path(name) / "cache"
+        options.CACHE = Path(name) / "cache"
         tally = torture(given.kills, Path(name), given.seed)
     print(f"\n{tally.kills.total()} kills ({', '.join(f'{n} {kind}' for kind, n in sorted(tally.kills.items()))})")
     print(", ".join(f"{n} in the {phase}" for phase, n in sorted(tally.phases.items())))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.evidence.compare import differences
-from harness.experiment import build, words
+from harness.experiment import parse
 from harness.records import Record
 from harness.tables import Column, named
 
@@ -67,7 +67,7 @@ def fill_rows(name: str, extra: Sequence[str], records: Sequence[Record]) -> lis
 
     Raises ValueError where the extra words mean nothing to `location`, which is in every table.
     """
-    build(words().parse_args(["--strategy", "location", *extra]))
+    parse(["--strategy", "location", *extra])
     table = named(name)
     lines = {**table.rows, **table.controls}
     return alike(
@@ -145,7 +145,7 @@ def unequal(record: Record, found: Sequence[Row]) -> str:
 
 def settings_of(line: str) -> dict[str, Any]:
     """What a run of the words records, as JSON gives it back; ValueError where they mean nothing."""
-    found: dict[str, Any] = json.loads(json.dumps(build(words().parse_args(shlex.split(line))).settings))
+    found: dict[str, Any] = json.loads(json.dumps(parse(shlex.split(line)).settings))
     return found
 
 

@@ -1,7 +1,11 @@
-"""What is installed, what works, and how to mend what does not."""
+"""Say what is installed, what works, and how to mend what does not.
+
+Example: harness doctor
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import shutil
@@ -15,8 +19,17 @@ from harness.engine import provenance
 GIB = 2**30
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: all is checked."""
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print the outcome of every check."""
+    print(examine())
+
+
 def examine() -> str:
-    """One line a check: `ok` or `!!`, what was found and, after !!, how to mend it."""
+    """Return one line a check: `ok` or `!!`, what was found and, after !!, how to mend it."""
     checks: dict[str, Callable[[], str]] = {
         "python": python, "torch": torch, "torchvision": torchvision, "device": device, "sacred": sacred,
         "detectron2": detectron2, "evaluation": evaluation, "operators": operators, "embedded data": scenes,

@@ -1,7 +1,11 @@
-"""A run's backbone as other libraries load it: torchvision, timm, detectron2, or any reader of safetensors."""
+"""Write a run's backbone for another library, and how it is loaded.
+
+Example: harness export location-s0 --to timm
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +15,8 @@ from benchmarks.detection.detector import MEAN, STD
 from benchmarks.resuming import files
 from benchmarks.weights import RESNETS, convert, read_backbone
 from harness import records
+from harness.terminal import say, shown
+from harness.verbs import options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +64,21 @@ class Kind(NamedTuple):
     ending: str
     pack: Callable[[State, str, records.Record], bytes]  # the file of torchvision's names, an encoder and a run
     lines: str  # of Python, that load it
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the run, the library and the file."""
+    options.add_run(parser)
+    add = parser.add_argument
+    add("--to", metavar="LIBRARY", choices=KINDS, required=True, help=", ".join(KINDS))
+    add("--out", metavar="FILE", type=Path, help="a file that does not exist yet (RUN-LIBRARY.pth here)")
+    options.add_results(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write the backbone, name its file and print the Python that loads it."""
+    file, lines = export(records.find(args.results, args.run), args.to, args.out)
+    say(f"backbone: {shown(file)}\n\n{lines}")
 
 
 def export(record: records.Record, to: str, out: Path | None) -> tuple[Path, str]:

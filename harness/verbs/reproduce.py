@@ -1,19 +1,78 @@
-"""All experiments of some tables, one after the other: what is finished is skipped, what is not goes on."""
+"""Run all experiments of tables that have not been run yet.
+
+Example: harness reproduce A1 A2
+"""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.resuming import signals
+from harness.engine import distributed
 from harness.engine.run import finished, run
-from harness.experiment import Experiment, build, words
+from harness.experiment import Experiment, Options, add_seeds, add_settings, parse
+from harness.settings import read_options
 from harness.tables import named
+from harness.verbs import options
+from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions, passed_on
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the tables, how many runs are made at once, and where."""
+    options.add_table(parser, "+")
+    jobs = "runs at once, each with a log in RESULTS/logs (1)"
+    parser.add_argument("--jobs", metavar="K", type=int, default=1, help=jobs)
+    parser.add_argument("--dry-run", action="store_true", help="only say what has been run and what has not")
+    options.add_results(parser)
+    add_settings(parser)
+    add_seeds(parser)
+    options.add_machine(parser)
+    options.add_processes(parser)
+    options.add_watching(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run what is missing, one after the other or several at once; SIGTERM and SIGUSR1 stop it as cleanly as Ctrl-C."""
+    signals.requeue_on_signals()
+    asked = read_options(Options, args)
+    experiments = plan(args.names, asked.shared, asked.seed, asked.trials)
+    if args.dry_run:
+        for line, trials in experiments.items():
+            missing = any(not finished(one, args.results) for one in trials)
+            print(f"{'missing' if missing else 'run already':<11}  harness run {line}")
+        return
+    if args.jobs < 1:
+        raise ValueError(f"--jobs {args.jobs}: at least 1 was expected")
+    if distributed.world().size > 1:
+        raise ValueError("reproduce starts its processes itself: --processes N instead of torchrun")
+    machine, watch = read_options(MachineOptions, args), read_options(WatchOptions, args)
+    share(experiments, args.jobs, machine, read_options(ProcessOptions, args), watch, args.results)
+
+
+def share(
+    experiments: dict[str, list[Experiment]], jobs: int, machine: MachineOptions, processes: ProcessOptions,
+    watch: WatchOptions, results: Path,
+) -> None:  # fmt: skip
+    """Run in this process where one run at a time has one process, else in processes of their own."""
+    from harness.engine import machine as machines
+
+    each, watched = processes.count(machine.device), watch.watched(machine.machine())  # refuse what each run would
+    machines.afford(each, processes.gpus, machine.device)
+    if jobs == each == 1:
+        return reproduce(experiments, watched, results, options.CACHE)
+    from harness.engine.jobs import spread
+
+    line = passed_on(machine, processes, watch, results)
+    if spread(experiments, line, jobs, machines.gpus(machine.device), each, results):
+        raise SystemExit(1)
 
 
 def plan(names: Sequence[str], extra: Sequence[str], seed: int, trials: int) -> dict[str, list[Experiment]]:
@@ -23,7 +82,7 @@ def plan(names: Sequence[str], extra: Sequence[str], seed: int, trials: int) -> 
     for name in names:
         for line in (*named(name).rows.values(), *named(name).controls.values()):
             full = shlex.join([*shlex.split(line), *more])
-            found[full] = build(words().parse_args(shlex.split(full))).trials(trials)
+            found[full] = parse(shlex.split(full)).trials(trials)
     return found
 
 

@@ -1,35 +1,32 @@
-"""The speed of a pre-training step as a ratio: the whole step, loader included, against the naked backbone."""
+"""Time a pre-training step against its backbone alone.
+
+Example: harness speed --preset paper --set precision=bf16 --compile
+"""
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from benchmarks.resuming.training import Training
-from benchmarks.scenes.compose import write
-from benchmarks.scenes.layout import Layout
 from harness.engine import provenance
-from harness.engine.machine import Machine
-from harness.engine.pretrain import (
-    build_optimizer,
-    compile_encoder,
-    descent,
-    following,
-    load,
-    look,
-    update,
-)
+from harness.engine.backbones import Pretraining
+from harness.experiment import Options, add_settings, parse
 from harness.plugins import strategy
-from methods.pixsim import PixSim
-from methods.recipe import Recipe
-from methods.views import Order
+from harness.settings import read_options
+from harness.verbs import options
+from harness.verbs.options import MachineOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from harness.engine.machine import Machine
+    from methods.recipe import Recipe
 
 Step = Callable[[], object]
 
@@ -40,12 +37,32 @@ IMAGES = 256  # that the loader reads, if a batch has no more
 SOURCE = 2  # a side of them by a view's
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the recipe's settings and the machine."""
+    add_settings(parser)
+    options.add_machine(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print the ratio for the recipe of these settings."""
+    trained = parse(["--strategy", "location", *read_options(Options, args).shared]).backbone
+    assert isinstance(trained, Pretraining)
+    print(step_ratio(trained.recipe, read_options(MachineOptions, args).machine()))
+
+
 def step_ratio(recipe: Recipe, machine: Machine) -> str:
     """The report of `harness speed`: pairs of views a second, and the ratio to the naked backbone with its range.
 
     That is forward and backward of both views on a resident batch through the same encoder, in the same precision and
     memory format, compiled if ours is, without loader, heads, loss or optimizer.
     """
+    from benchmarks.resuming.training import Training
+    from benchmarks.scenes.compose import write
+    from benchmarks.scenes.layout import Layout
+    from harness.engine import pretrain
+    from methods.pixsim import PixSim
+    from methods.views import Order
+
     recipe = replace(recipe, epochs=10_000)
     with tempfile.TemporaryDirectory(prefix="harness-speed-") as folder:
         scenes = Path(folder) / "scenes"
@@ -53,22 +70,24 @@ def step_ratio(recipe: Recipe, machine: Machine) -> str:
         images = sorted((scenes / "JPEGImages").iterdir())
         model, rival = (PixSim(strategy("location")(), recipe).to(machine.device) for _ in range(2))
         if machine.compile:
-            compile_encoder(model)
-            compile_encoder(rival)
-        batches = iter(load(look(images, recipe, 0, machine), Order(len(images), recipe, 0, 0), machine))
-        resident = following(batches, machine)
+            pretrain.compile_encoder(model)
+            pretrain.compile_encoder(rival)
+        views, order = pretrain.look(images, recipe, 0, machine), Order(len(images), recipe, 0, 0)
+        batches = iter(pretrain.load(views, order, machine))
+        resident = pretrain.following(batches, machine)
         assert resident
-        training = Training(model, build_optimizer(model, recipe, machine.fused))
-        steps = descent(training, recipe, len(images) // recipe.batch, batches, machine)
+        training = Training(model, pretrain.build_optimizer(model, recipe, machine.fused))
+        steps = pretrain.descent(training, recipe, len(images) // recipe.batch, batches, machine)
         return report(recipe, machine, compare(machine.device, {
             NAKED: naked_step(rival.encoder, resident[0].image, recipe.precision == "bf16"),
-            "step, resident batch": lambda: update(training, recipe, 0, resident),
+            "step, resident batch": lambda: pretrain.update(training, recipe, 0, resident),
             "step, loader included": lambda: next(steps),
         }))  # fmt: skip
 
 
-def naked_step(network: torch.nn.Module, batch: Tensor, bf16: bool) -> Step:
+def naked_step(network: nn.Module, batch: Tensor, bf16: bool) -> Step:
     """Forward and backward of both views of a resident batch [B, 3, S, S]."""
+    import torch
 
     def step() -> None:
         network.zero_grad()
@@ -89,6 +108,8 @@ def compare(device: str, ways: Mapping[str, Step]) -> dict[str, list[float]]:
 
 def timed(step: Step, device: str, repeats: int) -> float:
     """Seconds a step, over so many steps."""
+    import torch
+
     start = time.perf_counter()
     for _ in range(repeats):
         step()

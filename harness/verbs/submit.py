@@ -1,11 +1,15 @@
-"""Runs handed to Slurm through submitit: a job for every command of `harness run`, requeued when it is preempted.
+"""Hand a run, or every gap of tables, to Slurm.
 
-RESULTS/submitted holds what submitit writes (script, pickled job, log) and for every submission one <job>.json of ours,
-by which status and cancel know it. What has been done is told by the runs' records, not by Slurm, which forgets.
+Example: harness submit A1 A2 --partition gpu --hours 24
+
+RESULTS/submitted holds what submitit writes (script, pickled job, log) and one
+<job>.json for every submission, by which --status and --cancel know it. Which
+runs are finished is read from their records, not from Slurm, which forgets.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import shlex
@@ -21,6 +25,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.resuming import files
 from harness import records
+from harness.experiment import Options, add_backbone, add_seeds, add_settings, build
+from harness.settings import read_options, write_options
+from harness.verbs import options
+from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions, passed_on
+from harness.verbs.reproduce import plan
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -30,6 +39,64 @@ if TYPE_CHECKING:
 # what `harness run` ends with after a stop signal, once it has begun and before it
 STOPPED = (os.EX_TEMPFAIL, 130, -signal.SIGTERM)
 TIMEOUTS = 100  # a run longer than its --hours is taken up again as often
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is submitted, what a job asks of Slurm, and what is asked of the jobs submitted before."""
+    help = "every gap of A1, A2, …; without a table, the one run that the other options describe"
+    parser.add_argument("names", metavar="TABLE", nargs="*", help=help)
+    add_backbone(parser)
+    options.add_results(parser)
+    group = parser.add_argument_group("queue")
+    add = group.add_argument
+    add("--slurm", action="store_true", help="submit to Slurm: the only queue there is, so it may be left out")
+    add("--partition", metavar="NAME", help="where the jobs wait (the cluster's default)")
+    hours = "of a job; a run that needs more continues in another job (24)"
+    add("--hours", metavar="H", type=float, default=24.0, help=hours)
+    add("--array", metavar="N", type=int, default=8, help="jobs at once, at most (8)")
+    add = group.add_mutually_exclusive_group().add_argument
+    add("--dry-run", action="store_true", help="only say what would be submitted")
+    add("--status", action="store_true", help="print the state of the submitted jobs")
+    add("--cancel", metavar="JOB", nargs="*", help="cancel these jobs, or all that wait or run")
+    add_settings(parser)
+    add_seeds(parser)
+    options.add_machine(parser)
+    options.add_processes(parser)
+    options.add_watching(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Submit what has not been run, or print the state of what was submitted, or cancel it."""
+    if args.status:
+        print("\n".join(status(args.results)))
+        return
+    if args.cancel is not None:
+        print("\n".join(cancel(args.cancel, args.results)))
+        return
+    machine, processes = read_options(MachineOptions, args), read_options(ProcessOptions, args)
+    gpus = processes.processes * (machine.device != "cpu") if processes.gpus is None else processes.gpus
+    count = max(processes.processes, processes.gpus or 1)
+    asked = Slurm(args.partition, gpus, count, machine.workers, args.hours, args.array)
+    missing = gaps(lines_to_run(args.names, read_options(Options, args)), args.results)
+    print(f"jobs to submit: {len(missing)}, at most {args.array} at once, each of {asked}", flush=True)
+    for line in missing:
+        print(f"  harness run {line}", flush=True)
+    if missing and not args.dry_run:
+        more = passed_on(machine, processes, read_options(WatchOptions, args), args.results)
+        for job in submit(missing, more, asked, args.results):
+            print(f"job {job.job}  {' '.join(job.runs)}")
+
+
+def lines_to_run(names: Sequence[str], asked: Options) -> dict[str, list[Experiment]]:
+    """Return options of `harness run` → its trials, for the rows of tables or for the one run that is described."""
+    described = write_options(Options(strategy=asked.strategy, backbone=asked.backbone))
+    if names and described:
+        raise ValueError(
+            f"{' '.join([*names, *described])}: tables, or the options of one run, were expected, not both"
+        )
+    if names:
+        return plan(names, asked.shared, asked.seed, asked.trials)
+    return {shlex.join(write_options(asked)): build(asked).trials(asked.trials)}
 
 
 @dataclass(frozen=True)

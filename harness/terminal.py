@@ -1,0 +1,24 @@
+"""What a terminal shows: errors on one line, short paths, and text of records that cannot command the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.records import visible
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message on one line; for a system error, the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.strerror:
+        return visible(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return visible(" ".join(str(error).split()))
+
+
+def say(text: str) -> None:
+    """Print text that may quote a record, with every control character made visible."""
+    print("\n".join(map(visible, text.split("\n"))))
+
+
+def shown(path: Path) -> Path:
+    """Return a path relative to the working folder if it lies inside it, else as it is."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

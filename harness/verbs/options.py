@@ -1,0 +1,141 @@
+"""Options that several verbs share; each group is read into a frozen dataclass, so that argparse ends at the verbs.
+
+The options that define an experiment are in harness/experiment.py, since a row of a table is a line of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import ROOT, records
+from harness.records import Record, visible
+from harness.settings import write_options
+
+if TYPE_CHECKING:
+    from harness.engine.machine import Machine
+
+CACHE = ROOT / ".cache"  # where the embedded data is composed
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Where a run computes; none of it is a setting of the experiment."""
+
+    device: str | None = None
+    workers: int = 1
+    augment: str | None = None
+    cache: float = 0.0
+    reduced: bool = False
+    compile: bool = False
+    fused: bool | None = None
+
+    def machine(self) -> Machine:
+        """Return the machine of this process; ValueError for a device that is not there."""
+        from harness.engine.machine import machine
+
+        return machine(self.device, self.workers, self.augment, self.cache, self.reduced, self.compile, self.fused)
+
+
+@dataclass(frozen=True)
+class ProcessOptions:
+    """How many processes make a run; not a setting either."""
+
+    processes: int = 1
+    gpus: int | None = None
+
+    def count(self, device: str | None) -> int:
+        """Return the number of processes; ValueError for none, or for more GPUs than there are."""
+        from harness.engine.machine import processes
+
+        return processes(self.processes, self.gpus, device)
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """Who watches a run beside its folder; not a setting either."""
+
+    observer: tuple[str, ...] = ()
+    tensorboard: bool = False
+
+    def watched(self, machine: Machine) -> Machine:
+        """Return the machine with its observers; ValueError or OSError where one of them is not ready."""
+        from harness.engine import observers, tensorboard
+
+        if self.tensorboard:
+            tensorboard.require()
+        return replace(machine, observers=tuple(map(observers.guest, self.observer)), tensorboard=self.tensorboard)
+
+
+def passed_on(machine: MachineOptions, processes: ProcessOptions, watch: WatchOptions, results: Path) -> list[str]:
+    """Return the options of a run's own command that are not in its row's line, as they are typed."""
+    place = [] if results == ROOT / "results" else ["--results", str(results)]
+    return [*write_options(machine), *write_options(processes), *write_options(watch), *place]
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the options of MachineOptions."""
+    add = parser.add_argument_group("machine", argument_default=argparse.SUPPRESS).add_argument
+    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (a GPU where there is one)")
+    add("--workers", metavar="N", type=int, help="processes that load images (1)")
+    add("--augment", choices=("device", "workers"),
+        help="where colours are changed, with the same result (workers on a CPU)")  # fmt: skip
+    add("--cache", metavar="GIB", type=float, help="keep decoded images, in TMPDIR (0)")
+    add("--reduced", action="store_true", help="decode large JPEGs at a reduced scale; changes pixels a little")
+    add("--compile", action="store_true", help="torch.compile encoder and colours; changes the order of sums")
+    add("--fused", action=argparse.BooleanOptionalAction, help="one kernel for the optimizer's step (on a GPU)")
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ProcessOptions."""
+    title = "processes that train one run together (torchrun sets its own)"
+    group = parser.add_argument_group(title, argument_default=argparse.SUPPRESS)
+    add = group.add_mutually_exclusive_group().add_argument
+    add("--processes", metavar="N", type=int, help="on this machine, each with a GPU or sharing the CPU (1)")
+    add("--gpus", metavar="N", type=int, help="N processes, each with a GPU of its own")
+
+
+def add_watching(parser: argparse.ArgumentParser) -> None:
+    """Add the options of WatchOptions."""
+    add = parser.add_argument_group("watching", argument_default=argparse.SUPPRESS).add_argument
+    kinds = "file:DIR, tinydb:DIR or mongodb://HOST/DATABASE"
+    add("--observer", metavar="KIND:WHERE", action="append", help=f"an observer of sacred's, repeatable: {kinds}")
+    add("--tensorboard", action="store_true", help="write curves and scores for TensorBoard into the run's folder")
+
+
+def add_table(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    """Add the table that a verb is about, as `name`; with nargs several, as `names`."""
+    if nargs is None:
+        parser.add_argument("name", metavar="TABLE", help="A1, A2, coco, gauges, or a dotted path")
+    else:
+        parser.add_argument("names", metavar="TABLE", nargs=nargs, help="A1, A2, coco, gauges, or a dotted path")
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """Add the score of a table that makes claims."""
+    parser.add_argument("--score", metavar="NAME", help="AP, AP50 or AP75 (the table's first)")
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of the records."""
+    folder = ROOT / "results"
+    parser.add_argument("--results", metavar="DIR", type=Path, default=folder, help="folder of the records (results)")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the run that a verb is about."""
+    parser.add_argument("run", metavar="RUN", help="the run's name, or how it begins")
+
+
+def read_records(table: str, results: Path) -> list[Record]:
+    """Return the records for a table, which must exist; folders that are no records are named on stderr."""
+    from harness import tables
+
+    tables.named(table)
+    known, broken = records.read_all(results)
+    for line in broken:
+        print(f"harness: left out: {visible(line)}", file=sys.stderr)
+    return known

@@ -1,0 +1,33 @@
+"""Write one HTML page of verdicts, tables, plots and runs.
+
+Example: harness report --results results/demo --out report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.experiment import Options, add_settings
+from harness.settings import read_options
+from harness.terminal import shown
+from harness.verbs import options
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the tables, the page and its figures."""
+    options.add_table(parser, "*")
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the page, a file that is replaced")
+    parser.add_argument("--figures", metavar="DIR", type=Path, help="where `harness figure` has drawn (RESULTS/plots)")
+    options.add_results(parser)
+    add_settings(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write the page and name it."""
+    from harness.evidence.report import page, source
+
+    asked = read_options(Options, args)
+    known = source.read(args.names, asked.shared, asked.preset, asked.changed, args.results)
+    page.write(known, args.figures or args.results / "plots", args.out)
+    print(f"report: {shown(args.out)}")

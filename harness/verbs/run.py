@@ -1,0 +1,66 @@
+"""Pre-train a backbone, fine-tune a detector and record the scores.
+
+Example: harness run --strategy location
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.resuming import signals
+from harness.engine import distributed, launch
+from harness.engine.run import finished, follow, run
+from harness.experiment import Experiment, Options, add_backbone, add_seeds, add_settings, build
+from harness.settings import read_options
+from harness.terminal import shown
+from harness.verbs import options
+from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what to run, and where."""
+    add_backbone(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print settings, steps and an estimate; do nothing")
+    options.add_results(parser)
+    add_settings(parser)
+    add_seeds(parser)
+    options.add_machine(parser)
+    options.add_processes(parser)
+    options.add_watching(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run the experiment unless it has been run; SIGTERM and SIGUSR1 stop it as cleanly as Ctrl-C."""
+    signals.requeue_on_signals()
+    asked, machine = read_options(Options, args), read_options(MachineOptions, args)
+    experiment = build(asked)
+    if args.dry_run:
+        from harness.engine.estimate import estimate
+
+        print(estimate(experiment.trials(asked.trials), machine.machine()))
+        return
+    launch.leash()
+    count = read_options(ProcessOptions, args).count(machine.device)
+    experiment.divide(max(count, distributed.world().size))
+    if launch.to_launch(count):
+        raise SystemExit(launch.launch(args.line, count))
+    with distributed.joined():
+        if not distributed.world().leads:
+            return follow(experiment, machine.machine(), args.results, options.CACHE)
+        record(experiment.trials(asked.trials), machine, read_options(WatchOptions, args), args.results)
+        distributed.announce()
+
+
+def record(experiments: Sequence[Experiment], machine: MachineOptions, watch: WatchOptions, results: Path) -> None:
+    """Run the experiments that have not been run, and print all scores."""
+    for experiment in experiments:
+        known = finished(experiment, results)
+        if known:
+            print(f"this has been run: {known.id}")
+        else:
+            print(f"run {experiment.run_id}", flush=True)
+            known = run(experiment, watch.watched(machine.machine()), results, options.CACHE)
+        print("  ".join(f"{name} {score:.2f}" for name, score in (known.scores or {}).items()))
+        print(f"record: {shown(known.folder)}")
