@@ -103,13 +103,13 @@ class Run:
         file, or an opened image. A view has `image` [1, 3, S, S], uint8, and `box` [1, 4] in pixels of the source.
         Raises ValueError with one line for an image that cannot be read or does not exist.
         """
-        from harness.engine.images import list_images, source_of
+        from harness.engine.images import list_images, source_folder
         from harness.evidence.figures.views import draw_views
         from methods.views import mix, read
 
         index = 0
         if isinstance(image, int):
-            files = list_images(source_of(self._pretraining, CACHE))
+            files = list_images(source_folder(self._pretraining, CACHE))
             if not 0 <= image < len(files):
                 raise ValueError(f"image {image}: the run has images 0 to {len(files) - 1}")
             index, image = image, files[image]

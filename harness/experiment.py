@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from benchmarks.scenes import Scenes
 from harness import plugins
-from harness.engine.backbones import Given, Pretraining
+from harness.engine.backbones import BackboneFile, Pretraining
 from harness.presets import PRESETS, Preset
 from harness.settings import assign, describe, read_options, restore, write_options
 from methods.recipe import Recipe
@@ -26,7 +26,7 @@ TRIALS = 1000  # at most
 class Experiment:
     """Everything that decides a run's scores, save the machine."""
 
-    backbone: Pretraining | Given
+    backbone: Pretraining | BackboneFile
     benchmark: Any
     benchmark_data: str | None
     seed: int
@@ -159,7 +159,7 @@ def build(given: Options) -> Experiment:
     if benchmark.encoder != recipe.encoder:
         raise ValueError(f"benchmark.encoder={benchmark.encoder}: the backbone is {recipe.encoder}")
     if given.backbone is None:
-        backbone: Pretraining | Given = pretraining(given, preset, recipe, benchmark, changes)
+        backbone: Pretraining | BackboneFile = pretraining(given, preset, recipe, benchmark, changes)
     else:
         backbone = given_backbone(Path(given.backbone), given, recipe.encoder, changes)
     return Experiment(backbone, benchmark, given.benchmark_data, given.seed)
@@ -180,7 +180,7 @@ def pretraining(
     )
 
 
-def given_backbone(file: Path, given: Options, encoder: str, changes: Sequence[tuple[str, str, str]]) -> Given:
+def given_backbone(file: Path, given: Options, encoder: str, changes: Sequence[tuple[str, str, str]]) -> BackboneFile:
     """The file that the words name; ValueError where they also ask for a pre-training."""
     trains = [
         f"--set {field}" for part, field, _ in changes if (part, field) != ("recipe", "encoder") and part != "benchmark"
@@ -191,7 +191,7 @@ def given_backbone(file: Path, given: Options, encoder: str, changes: Sequence[t
     if not file.is_file():
         raise ValueError(f"--backbone {file}: no such file")
     with open(file, "rb") as content:
-        return Given(file, hashlib.file_digest(content, "sha256").hexdigest(), encoder)
+        return BackboneFile(file, hashlib.file_digest(content, "sha256").hexdigest(), encoder)
 
 
 def rebuild(settings: dict[str, Any]) -> Pretraining:

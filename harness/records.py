@@ -1,40 +1,59 @@
-"""Records of runs: one folder each, written under sacred's eyes (observers.py), read back with nothing but json.
+"""Records of runs: one folder each, which this file alone writes and reads, with nothing but json.
 
-config.json   every setting (sacred)            run.json         status, times (sacred)
-scores.json   written last and atomically: a run without it does not count
-provenance.json   commit, versions, device, data, durations     curve.jsonl   the pre-training's curve
-backbone.pth  the product (not kept in git)     detection.*      the benchmark's curve, settings and log
+config.json       every setting                             run.json    status, times and host, as sacred observes them
+provenance.json   command, commit, versions, device, data, durations
+curve.jsonl       of the pre-training, which goes on from checkpoint.pth
+backbone.pth      the product, and heads.pth what was trained on top of it; neither is kept in git
+scores.json       written last: a run without it is not finished
+tensorboard/      the curves for TensorBoard                detection.*  the benchmark's own curve, settings and log
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
+import shutil
 import statistics
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-# what a record's parts must be where it has them, since others may have written it: see `fits`
-WORDS, WHOLE, NUMBER = (str,), (int,), (int, float)
-CONFIG = {"seed": WHOLE, "trial": WHOLE, "strategy": {"name": WORDS}}
-RUN = {"status": WORDS}
-SCORES = {...: NUMBER}
-PROVENANCE = {"command": [WORDS], "data": {"fingerprint": WORDS}, "benchmark_data": {"fingerprint": WORDS},
-              "backbone": {"key": WORDS}, "machine": {"device": WORDS}, "seconds": {...: NUMBER}}  # fmt: skip
-POINT = {"step": WHOLE, "epoch": WHOLE, ...: (*NUMBER, type(None))}
-DEEPEST = 20  # levels of a record's content; ours have five
+from benchmarks.resuming import files
+from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.strict_json import checked, decode, fits, read_lines, read_object
+from harness.settings import upgrade
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RUNS = "runs"  # the folder of all runs, in the results
+CONFIG, RUN, SCORES, PROVENANCE, CURVE = "config.json", "run.json", "scores.json", "provenance.json", "curve.jsonl"
+BACKBONE, HEADS, CHECKPOINT, LOCK, TENSORBOARD = "backbone.pth", "heads.pth", "checkpoint.pth", ".lock", "tensorboard"
+PARTS = (CURVE, HEADS, BACKBONE)  # of a finished pre-training; the backbone is written last
+CHECKPOINTS = "*checkpoint*.pth"  # of the pre-training and of the benchmark: a finished run has none
+GROWING = ("backbone", "seconds")  # facts of a provenance that a run adds to while it goes on
+# the forms that the files must have where others may have written them, as strict_json.fits reads a form
+TEXT, WHOLE, NUMBER = (str,), (int,), (int, float)
+FORMS: dict[str, dict[Any, Any]] = {
+    CONFIG: {"seed": WHOLE, "trial": WHOLE, "strategy": {"name": TEXT}},
+    RUN: {"status": TEXT},
+    SCORES: {...: NUMBER},
+    PROVENANCE: {"command": [TEXT], "data": {"fingerprint": TEXT}, "benchmark_data": {"fingerprint": TEXT},
+                 "backbone": {"key": TEXT}, "machine": {"device": TEXT}, "seconds": {...: NUMBER}},
+    CURVE: {"step": WHOLE, "epoch": WHOLE, ...: (*NUMBER, type(None))},
+}  # fmt: skip
 WHERE = ("step", "epoch", "lr")  # columns of a curve that are no measurements
+
+Point = dict[str, Any]  # of a curve: step and epoch, integers; lr, loss and gauges, numbers, or None for no value
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run as its folder tells it."""
+    """One run, as its folder has it."""
 
     folder: Path
     settings: dict[str, Any]
@@ -43,7 +62,7 @@ class Record:
 
     @property
     def id(self) -> str:
-        """The folder's name."""
+        """Return the folder's name."""
         return self.folder.name
 
     @property
@@ -53,34 +72,137 @@ class Record:
         return name
 
     @cached_property
-    def curve(self) -> list[dict[str, Any]]:
-        """The points of its pre-training, read once; empty where nothing was trained."""
+    def curve(self) -> list[Point]:
+        """The points of the pre-training, read once; empty where nothing was trained."""
         return read_curve(self.folder)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """Commit, versions, device, data and durations, read once; empty where nothing tells."""
+        """Command, commit, versions, device, data and durations, read once; empty where none are recorded."""
         return read_provenance(self.folder)
 
     def fingerprint(self, part: str) -> str | None:
-        """Of the data that it learnt from (data) or was judged on (benchmark_data); None where nothing tells."""
-        found: str | None = self.provenance.get(part, {}).get("fingerprint")
-        return found
+        """Return the fingerprint of the pre-training's data ("data") or the benchmark's ("benchmark_data"), if any."""
+        fingerprint: str | None = self.provenance.get(part, {}).get("fingerprint")
+        return fingerprint
 
     def gauges(self) -> dict[str, float]:
-        """The pre-training's gauges, each the mean over its last epoch; empty where nothing was trained."""
+        """Return the gauges of the pre-training, each the mean over its last epoch; empty where nothing was trained."""
         last = [point for point in self.curve if point.get("epoch") == self.curve[-1].get("epoch")]
-        values = {name: [point.get(name) for point in last] for name in (last or [{}])[0]}
-        measured = {name: [one for one in found if one is not None] for name, found in values.items()}
-        return {name: statistics.fmean(found) for name, found in measured.items() if found and name not in WHERE}
+        columns = {name: [point.get(name) for point in last] for name in (last or [{}])[0] if name not in WHERE}
+        measured = {name: [value for value in column if value is not None] for name, column in columns.items()}
+        return {name: statistics.fmean(values) for name, values in measured.items() if values}
+
+
+# --- writing
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, made if need be, for this process alone; ValueError where another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder)
+    with files.lock(folder / LOCK, f"run {folder.name} is being made by another process"):
+        files.sweep(folder, ".*.part")
+        yield
+
+
+def begin(folder: Path, settings: Mapping[str, Any], **facts: Any) -> None:
+    """Write a run's settings and the facts of its provenance, which may be those of an earlier try."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / CONFIG, settings)
+    note(folder, **facts)
+
+
+def note(folder: Path, **facts: Any) -> None:
+    """Write facts of a run's provenance in the place of earlier ones; those of its backbone and durations are added."""
+    known = read_provenance(folder)
+    added = {name: {**known.get(name, {}), **facts[name]} for name in GROWING if name in facts}
+    files.write_json(folder / PROVENANCE, {**known, **facts, **added})
+
+
+def write_status(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write what sacred observes of a run: its status, times and host."""
+    files.write_json(folder / RUN, content)
+
+
+def checkpoint(folder: Path) -> Checkpoint:
+    """Return the checkpoint of a run's pre-training."""
+    return Checkpoint(folder / CHECKPOINT)
+
+
+def trim_curve(folder: Path, step: int) -> None:
+    """Drop the points of a run's curve that were made after a step, since the pre-training makes them again."""
+    files.trim(folder / CURVE, "step", step + 1)
+
+
+def append_point(folder: Path, point: Point) -> None:
+    """Append a point to a run's curve; when this returns, it is on the disk."""
+    files.append(folder / CURVE, point)
+
+
+def write_weights(folder: Path, backbone: Mapping[str, Tensor], heads: Mapping[str, Tensor] | None = None) -> None:
+    """Write a run's state dicts, the backbone's last: where its file is, nothing is left to be pre-trained."""
+    import torch
+
+    for name, state in ((HEADS, heads), (BACKBONE, backbone)):
+        if state is not None:
+            weights = {key: value.cpu().contiguous() for key, value in state.items()}
+            files.write(folder / name, partial(torch.save, weights))
+    checkpoint(folder).remove()
+
+
+def reuse_backbone(donor: Path, folder: Path) -> None:
+    """Give a run the curve, the heads and the backbone of another run, and first note whose they are."""
+    note(folder, backbone={"taken_over_from": donor.name})
+    for name in PARTS:
+        if (donor / name).exists():
+            files.link(donor / name, folder / name)
+
+
+def discard_stale(folder: Path, key: str) -> bool:
+    """Remove what an unfinished run has of a backbone with another key, and return whether there was any."""
+    provenance = folder / PROVENANCE
+    if not provenance.exists() or read_provenance(folder).get("backbone", {}).get("key") == key:
+        return False
+    files.sweep(folder, BACKBONE, HEADS, CURVE, CHECKPOINTS, PROVENANCE)
+    shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+    return True
+
+
+def finish(folder: Path, scores: Mapping[str, float]) -> None:
+    """Write a run's scores, whole or not at all; from then on it is finished and needs no checkpoints."""
+    files.write_json(folder / SCORES, scores)
+    files.sweep(folder, CHECKPOINTS)
+
+
+# --- reading
+
+
+def folders(results: Path, names: str = "*") -> list[Path]:
+    """Return the folders of the runs that have such names, sorted."""
+    return sorted(folder for folder in (results / RUNS).glob(names) if folder.is_dir())
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run's scores are written."""
+    return (folder / SCORES).exists()
+
+
+def read_finished(folder: Path) -> Record | None:
+    """Return a run that is finished, else None; what a kill left beside its record is removed."""
+    if not is_finished(folder):
+        return None
+    files.sweep(folder, CHECKPOINTS, LOCK)
+    return read(folder)
 
 
 def read(folder: Path) -> Record:
-    """One record; ValueError names the file that cannot be read, or is no record of ours."""
+    """Return a run's record; ValueError names a file that cannot be read or that no run has written."""
     refuse_links(folder)
-    settings, run = read_settings(folder), read_json(folder / "run.json", RUN)
-    finished = (folder / "scores.json").exists()
-    scores = read_json(folder / "scores.json", SCORES) if finished else None
+    settings, finished = read_settings(folder), is_finished(folder)
+    scores = read_part(folder, SCORES) if finished else None
+    run = read_part(folder, RUN) if (folder / RUN).exists() else {}  # a kill may come before sacred's first word
     read_provenance(folder)
     status = visible(run.get("status", "RUNNING"))
     if finished != (status == "COMPLETED"):  # a kill came between sacred's last word and ours
@@ -89,27 +211,32 @@ def read(folder: Path) -> Record:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Return a run's settings as a run of today records them; ValueError where they are no record."""
-    file = folder / "config.json"
-    return checked(file, upgrade(read_json(file)), CONFIG)
+    """Return a run's settings in today's form; ValueError where they have another one."""
+    file = folder / CONFIG
+    return checked(file, upgrade(read_object(file)), FORMS[CONFIG])
 
 
-def upgrade(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings in today's form: older records have `strategy` and `match` apart, and `depth` for `encoder`."""
-    match settings:
-        case {"strategy": str(name), "match": {**fields}, **others}:
-            settings = {**others, "strategy": {"name": name, **fields}}
-        case {"strategy": str(name)}:
-            settings = {**settings, "strategy": {"name": name}}
-    for part in ("recipe", "benchmark"):
-        match settings.get(part):
-            case {"depth": int(depth), **fields}:
-                settings = {**settings, part: {"encoder": f"resnet{depth}", **fields}}
-    return settings
+def read_part(folder: Path, name: str) -> dict[str, Any]:
+    """Return the content of a JSON file of a run; ValueError names a file without its form."""
+    return read_object(folder / name, FORMS[name])
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Return a run's command, commit, versions, device, data and durations; empty where none are recorded."""
+    return read_part(folder, PROVENANCE) if (folder / PROVENANCE).exists() else {}
+
+
+def read_curve(folder: Path) -> list[Point]:
+    """Return the points of a run's pre-training; empty where nothing was trained."""
+    file = folder / CURVE
+    points = read_lines(file, decode)
+    if not all(fits(point, FORMS[CURVE]) and "step" in point for point in points):
+        raise ValueError(f"{file}: not a readable curve (a point of it is none)")
+    return points
 
 
 def refuse_links(folder: Path) -> None:
-    """ValueError where a run's folder has no printable name, or it or what it holds is a link out of the results."""
+    """Raise ValueError if a run's folder has no printable name, or it or a file in it links out of the results."""
     if not folder.name.isprintable():
         raise ValueError(f"{folder}: not a run's name")
     home = os.path.realpath(folder.parent)
@@ -119,111 +246,18 @@ def refuse_links(folder: Path) -> None:
 
 
 def visible(text: object) -> str:
-    """Text on one line, in which what a terminal would obey (colours, new lines, signs that turn its order) is told."""
+    """Return text on one line, with every character escaped that would command a terminal (colours, new lines, …)."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(text))
 
 
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """Commit, versions, device, data and durations of a run; empty where nothing tells."""
-    file = folder / "provenance.json"
-    return read_json(file, PROVENANCE) if file.exists() else {}
-
-
-def read_curve(folder: Path) -> list[dict[str, Any]]:
-    """The points of a run's pre-training; empty where nothing was trained."""
-    file = folder / "curve.jsonl"
-    points = read_lines(file, decode)
-    if not all(fits(point, POINT) and "step" in point for point in points):
-        raise ValueError(f"{file}: not a readable curve (a point of it is none)")
-    return points
-
-
-def read_lines(file: Path, read: Callable[[str], Any] = json.loads) -> list[dict[str, Any]]:
-    """The points of a curve, a torn last line left out; ValueError names a curve that is none."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
-        return [read(line) for line in lines if line.endswith("\n")]
-    except ValueError as error:
-        raise ValueError(f"{file}: not a readable curve ({error})") from error
-
-
-def read_json(file: Path, form: Mapping[Any, Any] | None = None) -> dict[str, Any]:
-    """A JSON object of a form from a file; ValueError names the file that holds something else."""
-    try:
-        if file.exists() and not file.is_file():  # a pipe would be waited for
-            raise ValueError("no file")
-        content: dict[str, Any] = decode(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: not a readable record ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: not a readable record (no JSON object)")
-    return checked(file, content, form)
-
-
-def checked(file: Path, content: dict[str, Any], form: Mapping[Any, Any] | None) -> dict[str, Any]:
-    """Return a file's content; ValueError names the part that has not its form."""
-    if odd := [name for name in content if not fits({name: content[name]}, form)]:
-        raise ValueError(f"{file}: not a readable record ({odd[0]} is not what it should be)")
-    return content
-
-
-def decode(text: str) -> Any:
-    """JSON content; ValueError where a number is not finite or beyond 64 bits, and where it is nested too deeply."""
-    try:
-        content = json.loads(text, parse_constant=no_number, parse_float=finite, parse_int=whole)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if is_deep(content, DEEPEST):
-        raise ValueError("nested too deeply")
-    return content
-
-
-def no_number(text: str) -> NoReturn:
-    """Refuse what JSON has no number for, and a number that is none of ours."""
-    raise ValueError(f"{text[:20]} is no number of a record")
-
-
-def finite(text: str) -> float:
-    """A number with a fraction or an exponent."""
-    value = float(text)
-    return value if abs(value) <= sys.float_info.max else no_number(text)
-
-
-def whole(text: str) -> int:
-    """A whole number of 64 bits."""
-    value = int(text)
-    return value if abs(value) < 2**63 else no_number(text)
-
-
-def is_deep(content: Any, levels: int) -> bool:
-    """Whether JSON content has more levels than so many."""
-    return levels < 0 or any(is_deep(one, levels - 1) for one in parts(content))
-
-
-def parts(content: Any) -> Iterator[Any]:
-    """What a list or an object of JSON holds."""
-    yield from content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
-
-
-def fits(content: Any, form: Any) -> bool:
-    """Whether JSON content has a form: {name: form, ...: of all other names}, [form of all], or types; None is any."""
-    if isinstance(form, Mapping):
-        others = form.get(...)
-        return isinstance(content, dict) and all(fits(one, form.get(name, others)) for name, one in content.items())
-    if isinstance(form, list):
-        return isinstance(content, list) and all(fits(one, form[0]) for one in content)
-    return form is None or type(content) in form
-
-
 def read_all(results: Path, names: str = "*") -> tuple[list[Record], list[str]]:
-    """Return every readable record under results/runs of such names, and one line for each folder that is not one.
+    """Return every readable record whose run has such a name, and one line for each folder that holds none.
 
     A run that has only just begun, whose settings are not written yet, is neither.
     """
     records, broken = [], []
-    runs = results / "runs"
-    for folder in sorted(runs.glob(names)) if runs.is_dir() else []:
-        if folder.is_dir() and not folder.name.startswith(".") and not beginning(folder):
+    for folder in folders(results, names):
+        if not folder.name.startswith(".") and ((folder / CONFIG).exists() or is_finished(folder)):
             try:
                 records.append(read(folder))
             except ValueError as error:
@@ -231,38 +265,32 @@ def read_all(results: Path, names: str = "*") -> tuple[list[Record], list[str]]:
     return records, broken
 
 
-def beginning(folder: Path) -> bool:
-    """Whether a run's settings, the second file that sacred writes, are still to come, or were when it was killed."""
-    return not any((folder / name).exists() for name in ("config.json", "scores.json"))
-
-
 def find(results: Path, name: str) -> Record:
-    """The record whose folder's name is, or alone begins with, the given one."""
-    runs = results / "runs"
-    names = sorted(folder.name for folder in runs.iterdir() if folder.is_dir()) if runs.is_dir() else []
-    if matches := [one for one in names if one == name] or [one for one in names if name and one.startswith(name)]:
-        if len(matches) == 1:
-            return read(runs / matches[0])
+    """Return the record of the run with this name, or of the only one whose name begins so."""
+    names = [folder.name for folder in folders(results)]
+    matches = [name] if name in names else [known for known in names if name and known.startswith(name)]
+    if len(matches) == 1:
+        return read(results / RUNS / matches[0])
+    if matches:
         raise ValueError(f"run {name!r} may be any of {', '.join(matches)}")
-    raise ValueError(
-        f"no run {name!r} in {runs}: " + (f"choose from {', '.join(names)}" if names else "there are none")
-    )
+    known = f"choose from {', '.join(names)}" if names else "there are none"
+    raise ValueError(f"no run {name!r} in {results / RUNS}: {known}")
 
 
-def weights_of(record: Record, *names: str) -> tuple[Path, ...]:
-    """The run's files of these names; ValueError says which one is missing and what makes it."""
-    found = tuple(record.folder / name for name in names)
-    for file in found:
-        if not file.exists():
+def weights_of(record: Record, heads: bool = False) -> tuple[Path, ...]:
+    """Return the files of a run's backbone and, if asked for, its heads; ValueError names one that is missing."""
+    paths = tuple(record.folder / name for name in ((BACKBONE, HEADS) if heads else (BACKBONE,)))
+    for path in paths:
+        if not path.exists():
             raise ValueError(
-                f"run {record.id} has no {file.name} here, since weights are not kept in git: make it with"
+                f"run {record.id} has no {path.name} here, since weights are not kept in git: make it with"
                 f" `{command_of(record)} --results weights`, then give this command --results weights"
             )
-    return found
+    return paths
 
 
 def command_of(record: Record) -> str:
-    """The command that makes the run, as its record has it."""
+    """Return the command that makes a run, as its record has it."""
     line = record.provenance.get("command", [])
     seed = str(record.settings.get("seed", "SEED"))
     wanted = ["harness", "run", "--strategy", record.strategy or "STRATEGY", "--seed", seed]

@@ -148,3 +148,17 @@ def restore(settings: Settings, described: Mapping[str, Any], path: str = "") ->
 def name_of(chosen: Any) -> str:
     """The name under which a function or class is chosen."""
     return next(name for choices in CHOICES.values() for name, found in choices.items() if found is chosen)
+
+
+def upgrade(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings in today's form: older records have `strategy` and `match` apart, and `depth` for `encoder`."""
+    match settings:
+        case {"strategy": str(name), "match": {**fields}, **others}:
+            settings = {**others, "strategy": {"name": name, **fields}}
+        case {"strategy": str(name)} if "match" not in settings:
+            settings = {**settings, "strategy": {"name": name}}
+    for part in ("recipe", "benchmark"):
+        match settings.get(part):
+            case {"depth": int(depth), **fields}:
+                settings = {**settings, part: {"encoder": f"resnet{depth}", **fields}}
+    return settings

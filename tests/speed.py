@@ -37,10 +37,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.detection.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.resuming import files
+from benchmarks.resuming.strict_json import read_object
 from benchmarks.resuming.training import Training
 from benchmarks.scenes.compose import write
 from benchmarks.scenes.layout import Layout
-from harness import ROOT, plugins, records
+from harness import ROOT, plugins
 from harness.engine import provenance
 from harness.engine.gauges import gauges
 from harness.engine.machine import Machine
@@ -341,7 +342,7 @@ def copies(results: Path, count: int) -> None:
     """That many records under results/runs: the demo's with other seeds, every fifth with other settings."""
     originals = sorted((ROOT / "results" / "demo" / "runs").iterdir())
     for number in range(count):
-        settings = records.read_json(originals[number % len(originals)] / "config.json")
+        settings = read_object(originals[number % len(originals)] / "config.json")
         folder = results / "runs" / f"{settings['strategy']}-s{number}-{number:08x}"
         shutil.copytree(originals[number % len(originals)], folder)
         settings["seed"] = number

@@ -14,7 +14,7 @@ import harness
 from harness import ROOT, api
 from harness.cli import main
 from harness.engine.gauges import cell_side, match_error
-from harness.engine.images import list_images, source_of
+from harness.engine.images import list_images, source_folder
 from harness.experiment import rebuild
 from methods.views import TwoViews
 from tests.pictures import photos
@@ -81,7 +81,7 @@ def test_the_model_is_the_file_s_encoder(results: Path) -> None:
 def test_the_views_are_those_of_the_training(results: Path) -> None:
     run = harness.open("location-s0", results)
     trained = rebuild(run.settings)
-    data = TwoViews(list_images(source_of(trained, api.CACHE)), trained.recipe, seed=0)
+    data = TwoViews(list_images(source_folder(trained, api.CACHE)), trained.recipe, seed=0)
     for ours, theirs in zip(run.views(3, epoch=2), data[2, 3][:2], strict=True):
         assert all(torch.equal(one[0], other) for one, other in zip(ours, theirs, strict=True))
 

@@ -242,7 +242,7 @@ def infinite(folder: Path) -> None:
         (no_weights_and_a_bare_record, "make it with `harness run --strategy STRATEGY --seed SEED --results weights`"),
         (another_encoder, "backbone.pth: checkpoint of another architecture: resnet18, not resnet50"),
         (an_odd_encoder, "encoder ['resnet18']: choose from resnet18, resnet34"),
-        (no_encoder, "config.json: it has no benchmark.encoder"),
+        (no_encoder, ": its settings have no benchmark.encoder"),
         (infinite, "backbone.pth: 'bn1.bias' holds a number that is not finite"),
     ],
 )

@@ -17,7 +17,6 @@ from PIL import Image
 
 from harness import ROOT, plugins, records
 from harness.cli import main
-from harness.engine.pretrain import save
 from harness.evidence.figures import categories, matches, models, views
 from harness.evidence.figures.drawing import GAP
 from harness.evidence.figures.links import link, links
@@ -66,13 +65,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         line = ["--strategy", name, "--data", str(folder / "photos"), *SMALL]
         experiment = parse(line)
         run = folder / "runs" / name
-        run.mkdir(parents=True)
-        (run / "config.json").write_text(json.dumps(experiment.settings))
-        (run / "run.json").write_text("{}")
+        records.begin(run, experiment.settings)
         trained = rebuild(experiment.settings)
         model = models.load(trained.strategy, trained.recipe, 0, Weights())
-        save(model.encoder.state_dict(), run / "backbone.pth")
-        save(model.branch.head.state_dict(), run / "heads.pth")
+        records.write_weights(run, model.encoder.state_dict(), model.branch.head.state_dict())
     return folder
 
 

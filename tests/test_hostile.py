@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.data import voc
+from benchmarks.resuming import strict_json
 from benchmarks.resuming.checkpoints import Checkpoint, DamagedCheckpoint
 from benchmarks.resuming.training import Training
 from benchmarks.weights import ConvertError, convert_file, names, read_backbone
@@ -603,7 +604,7 @@ def test_2000_settings_are_built_or_refused(capsys: pytest.CaptureFixture[str]) 
 
 def again(made: experiment.Experiment) -> None:
     """The settings survive JSON: what is read back describes the same."""
-    told = records.decode(json.dumps(made.settings))
+    told = strict_json.decode(json.dumps(made.settings))
     kept = experiment.rebuild(told).settings
     assert {name: told[name] for name in kept} == json.loads(json.dumps(kept))
     judged = dict(told["benchmark"])

@@ -113,7 +113,7 @@ import os, sys, time
 from pathlib import Path
 from benchmarks.resuming import signals
 from harness.engine import launch
-launch.leash()
+launch.die_with_parent()
 signals.requeue_on_signals()
 said = Path("rank " + os.environ["RANK"])
 try:

@@ -19,7 +19,9 @@ from sacred.observers import TinyDbReader
 from harness import ROOT, records
 from harness.cli import main
 from harness.engine import observers
+from harness.engine.observers import Watch
 from harness.verbs.options import WatchOptions
+from tests.runs import observed
 from tests.test_cli import SMALL, refused
 
 SETTINGS = {"strategy": "location", "seed": 0, "recipe": {"lr": 0.1, "sizes": [1, 2]}}
@@ -43,18 +45,18 @@ def seen_by_file(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def run_twice(tmp_path: Path, word: str) -> observers.Guest:
+def run_twice(tmp_path: Path, word: str) -> observers.ExtraObserver:
     """The observer of a try that is stopped, and of the one that goes on to its end in the same folder."""
-    guest, folder = observers.guest(word), tmp_path / "runs" / "location-s0-aa"
+    extra, folder = observers.extra_observer(word), tmp_path / "runs" / "location-s0-aa"
 
     def stop() -> dict[str, float]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        observers.observe(folder, SETTINGS, stop, [guest])
-    observers.observe(folder, SETTINGS, lambda: {"AP": 1.5}, [guest])
+        observed(folder, SETTINGS, stop, [extra])
+    observed(folder, SETTINGS, lambda: {"AP": 1.5}, [extra])
     assert records.read(folder).scores == {"AP": 1.5}
-    return guest
+    return extra
 
 
 def check(seen: list[dict[str, Any]]) -> None:
@@ -82,7 +84,7 @@ def test_tinydb(tmp_path: Path) -> None:
 def test_mongodb(tmp_path: Path, mongo: Any) -> None:
     run_twice(tmp_path, "mongodb://somewhere:1/mine")
     check(list(mongo["mine"].runs.find()))
-    observers.observe(tmp_path / "x", SETTINGS, lambda: {"AP": 1.0}, [observers.guest("mongodb://somewhere:1")])
+    observed(tmp_path / "x", SETTINGS, lambda: {"AP": 1.0}, [observers.extra_observer("mongodb://somewhere:1")])
     assert mongo["sacred"].runs.count_documents({}) == 1
 
 
@@ -106,10 +108,9 @@ def test_a_run_is_watched_from_the_command_line(
 
 
 def test_reproduce_shows_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pretend(experiment: Any, machine: Any, results: Path, cache: Path) -> records.Record:
+    def pretend(experiment: Any, machine: Any, watch: Watch, results: Path, cache: Path) -> records.Record:
         folder = results / "runs" / experiment.run_id
-        observers.observe(folder, experiment.settings, lambda: {"AP": 1.0}, machine.observers)
-        return records.read(folder)
+        return observed(folder, experiment.settings, lambda: {"AP": 1.0}, watch.observers)
 
     monkeypatch.setattr("harness.verbs.reproduce.run", pretend)
     words = ["--observer", f"file:{tmp_path / 'f'}", "--device", "cpu", "--results", str(tmp_path)]
@@ -121,21 +122,21 @@ def test_reproduce_shows_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_observer_that_fails_is_told_of_once_and_loses_nothing(
     event: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guest = observers.guest(f"file:{tmp_path / 'seen'}")
-    sound = getattr(guest.observer, event)
+    extra = observers.extra_observer(f"file:{tmp_path / 'seen'}")
+    sound = getattr(extra.observer, event)
 
     def fail(**facts: Any) -> None:
         raise ConnectionError("the line\nis down")
 
-    setattr(guest.observer, event, fail)
-    observers.observe(tmp_path / "runs" / "one", SETTINGS, lambda: {"AP": 1.5}, [guest])
+    setattr(extra.observer, event, fail)
+    observed(tmp_path / "runs" / "one", SETTINGS, lambda: {"AP": 1.5}, [extra])
     told = capsys.readouterr().err.splitlines()
     assert told == [f"harness: file:{tmp_path / 'seen'} has lost this run (ConnectionError: the line is down)"]
     record = records.read(tmp_path / "runs" / "one")
     assert (record.scores, record.status) == ({"AP": 1.5}, "COMPLETED")
     assert json.loads((record.folder / "run.json").read_text(encoding="utf-8"))["status"] == "COMPLETED"
-    setattr(guest.observer, event, sound)
-    observers.observe(tmp_path / "runs" / "two", SETTINGS, lambda: {"AP": 2.5}, [guest])
+    setattr(extra.observer, event, sound)
+    observed(tmp_path / "runs" / "two", SETTINGS, lambda: {"AP": 2.5}, [extra])
     assert seen_by_file(tmp_path / "seen")[-1]["result"] == {"AP": 2.5}
 
 
@@ -147,9 +148,9 @@ def test_a_mongodb_that_is_gone_at_the_end_leaves_what_it_missed(
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr("sacred.observers.mongo.time.sleep", lambda seconds: None)
-    guest = observers.guest("mongodb://somewhere/mine")
-    monkeypatch.setattr(guest.observer.runs, "update_one", gone)
-    observers.observe(tmp_path / "runs" / "one", SETTINGS, lambda: {"AP": 1.5}, [guest])
+    extra = observers.extra_observer("mongodb://somewhere/mine")
+    monkeypatch.setattr(extra.observer.runs, "update_one", gone)
+    observed(tmp_path / "runs" / "one", SETTINGS, lambda: {"AP": 1.5}, [extra])
     (missed,) = tmp_path.glob("sacred_mongo_fail_*")
     assert f"Stored experiment entry in '{missed}'" in capsys.readouterr().err
     assert records.read(tmp_path / "runs" / "one").scores == {"AP": 1.5}
@@ -209,6 +210,6 @@ def test_no_observer_needs_its_package() -> None:
 
 
 def test_dry_runs_connect_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WatchOptions, "watched", None)
+    monkeypatch.setattr(WatchOptions, "watch", None)
     for line in (["run", "--strategy", "random", *SMALL], ["reproduce", "A2"]):
         assert main([*line, "--dry-run", "--observer", "mongodb://h/d", "--results", str(tmp_path)]) == 0

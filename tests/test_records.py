@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness import records
-from harness.engine import observers
 from harness.engine.run import finished
 from harness.experiment import parse
+from harness.settings import upgrade
+from tests.runs import observed, recorded
 
 SETTINGS = {"strategy": {"name": "location"}, "seed": 0, "recipe": {"lr": 0.1}}
 DEMO = Path(__file__).resolve().parents[1] / "results" / "demo"
@@ -16,7 +17,7 @@ DEMO = Path(__file__).resolve().parents[1] / "results" / "demo"
 
 def test_a_finished_run_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "one"
-    observers.observe(folder, SETTINGS, lambda: {"AP": 1.5})
+    observed(folder, SETTINGS, lambda: {"AP": 1.5})
     found = records.read(folder)
     assert (found.settings["recipe"], found.scores, found.status) == ({"lr": 0.1}, {"AP": 1.5}, "COMPLETED")
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -34,16 +35,16 @@ def test_an_unfinished_run_goes_on_in_its_folder(tmp_path: Path, error: type[Bas
         raise error
 
     with pytest.raises(error):
-        observers.observe(folder, SETTINGS, fail)
+        observed(folder, SETTINGS, fail)
     assert (records.read(folder).status, records.read(folder).scores) == (status, None)
-    observers.observe(folder, SETTINGS, lambda: {"AP": float((folder / "checkpoint.pth").exists())})
+    observed(folder, SETTINGS, lambda: {"AP": float((folder / "checkpoint.pth").exists())})
     assert records.read(folder).scores == {"AP": 1.0}
     assert not [file for file in folder.iterdir() if file.name.endswith(".part")]
 
 
 def test_a_broken_record_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     for name in ("good", "bad"):
-        observers.observe(tmp_path / "runs" / name, SETTINGS, lambda: {"AP": 1.0})
+        recorded(tmp_path / "runs" / name, SETTINGS, {"AP": 1.0})
     (tmp_path / "runs" / "bad" / "scores.json").write_text('{"AP": 1')
     found, broken = records.read_all(tmp_path)
     assert [record.id for record in found] == ["good"]
@@ -53,7 +54,7 @@ def test_a_broken_record_is_named_and_the_others_are_read(tmp_path: Path) -> Non
 
 def test_a_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
     for name in ("location-s0-aa", "location-s1-bb"):
-        observers.observe(tmp_path / "runs" / name, SETTINGS, lambda: {"AP": 1.0})
+        recorded(tmp_path / "runs" / name, SETTINGS, {"AP": 1.0})
     assert records.find(tmp_path, "location-s1").id == "location-s1-bb"
     with pytest.raises(ValueError, match="may be any of location-s0-aa, location-s1-bb"):
         records.find(tmp_path, "location")
@@ -69,19 +70,19 @@ def test_settings_of_an_older_record_are_read_as_what_they_meant() -> None:
         "benchmark": {"name": "scenes", "depth": 18},
         "seed": 1,
     }
-    assert records.upgrade(old) == {
+    assert upgrade(old) == {
         "strategy": {"name": "location", "border": True, "sampler": {"name": "regular"}},
         "recipe": {"encoder": "resnet18", "lr": 0.1},
         "benchmark": {"name": "scenes", "encoder": "resnet18"},
         "seed": 1,
     }
-    assert records.upgrade(records.upgrade(old)) == records.upgrade(old)
+    assert upgrade(upgrade(old)) == upgrade(old)
 
 
 def test_settings_of_today_are_read_as_they_stand() -> None:
     for line in ("--strategy location_region", "--strategy random --preset paper"):
         settings = parse(line.split()).settings
-        assert records.upgrade(settings) == settings
+        assert upgrade(settings) == settings
 
 
 def test_a_run_of_an_older_version_counts_as_run() -> None:

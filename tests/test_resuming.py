@@ -39,6 +39,7 @@ from methods import pixsim
 from methods.recipe import Heads, Recipe
 from tests.forks import on_ranks, place
 from tests.pictures import Objects, photos, voc_folder
+from tests.runs import observed
 from tests.test_cli import SMALL, refused
 
 TINY = Recipe(encoder="resnet18", size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
@@ -539,7 +540,7 @@ def fake(results: Path, number: int) -> None:
     """A run without work, as one of many processes makes it."""
     settings = {"strategy": "location", "seed": number, "recipe": {"lr": 0.1}}
     folder = results / "runs" / f"location-s{number}"
-    observers.observe(folder, settings, lambda: {"AP": float(number)})
+    observed(folder, settings, lambda: {"AP": float(number)})
 
 
 def test_many_runs_and_readers_share_a_folder(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.resuming import files
 from harness import records, tables
 from harness.engine.machine import Machine
+from harness.engine.observers import Watch
 from harness.evidence import render
 from harness.evidence.compare import compare
 from harness.evidence.rows import Row, fill_rows, left_out
@@ -166,11 +167,11 @@ def test_reproduce_runs_what_is_missing_and_goes_on(
     monkeypatch.setattr(module, "run", fake)
     experiments = plan(["A2"], [], 0, 1)
     with pytest.raises(KeyboardInterrupt):
-        reproduce(experiments, Machine(), tmp_path, tmp_path)
+        reproduce(experiments, Machine(), Watch(), tmp_path, tmp_path)
     assert "4 runs, 0 of them run already" in capsys.readouterr().out
     ran.remove(ran[0])
     with pytest.raises(KeyboardInterrupt):
-        reproduce(experiments, Machine(), tmp_path, tmp_path)
+        reproduce(experiments, Machine(), Watch(), tmp_path, tmp_path)
     told = capsys.readouterr().out
     assert "4 runs, 2 of them run already" in told
     assert "[3/4] harness run --strategy location --set strategy.sampler=biased" in told

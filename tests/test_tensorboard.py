@@ -11,6 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.detection.detector import METRICS
+from benchmarks.resuming.strict_json import read_lines
 from harness import records
 from harness.cli import main
 from harness.engine import pretrain as module
@@ -40,7 +41,7 @@ def expected(points: list[dict[str, Any]], step: str) -> dict[str, Any]:
 
 def train(folder: Path, files: list[Path], drawn: bool) -> None:
     folder.mkdir(exist_ok=True)
-    pretrain(Location(), TINY, files, folder, 0, Machine("cpu", 0, tensorboard=drawn))
+    pretrain(Location(), TINY, files, folder, 0, Machine("cpu", 0), drawn)
 
 
 @pytest.mark.parametrize("first_drawn", [True, False])
@@ -81,7 +82,7 @@ def test_a_whole_run_is_drawn_from_the_command_line(tmp_path: Path) -> None:
     assert main([*line, "--tensorboard"]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert shown(folder / tensorboard.PRETRAIN) == expected(records.read_curve(folder), "step")
-    tuning, scores = records.read_lines(folder / METRICS), json.loads((folder / "scores.json").read_text())
+    tuning, scores = read_lines(folder / METRICS), json.loads((folder / "scores.json").read_text())
     assert shown(folder / tensorboard.BENCHMARK) == {
         **expected(tuning, "iteration"),
         **{f"score/{name}": {tuning[-1]["iteration"]: pytest.approx(score)} for name, score in scores.items()},

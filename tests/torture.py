@@ -28,6 +28,7 @@ from torch import nn
 import benchmarks.detection.loader  # noqa: F401
 from benchmarks.detection import detector
 from benchmarks.resuming import checkpoints, files
+from benchmarks.resuming.strict_json import read_lines
 from harness import cli, plugins, records
 from harness.engine import observers, pretrain
 from harness.engine.machine import Machine
@@ -209,7 +210,7 @@ def unreadable(results: Path) -> list[str]:
     for record in found:
         try:
             assert record.curve is not None
-            records.read_lines(record.folder / detector.METRICS)
+            read_lines(record.folder / detector.METRICS)
             for file in record.folder.glob("*checkpoint*.pth"):
                 checkpoints.load(file)
         except Exception as error:

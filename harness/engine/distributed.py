@@ -61,7 +61,7 @@ def joined() -> Iterator[None]:
     try:
         distributed.init_process_group(kinds, where, timeout=PATIENCE, rank=here.rank, world_size=here.size)
         yield
-        meet()
+        barrier()
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             raise Lost(f"rank {here.rank} has lost another one: the same command goes on") from error
@@ -89,24 +89,24 @@ def facts() -> dict[str, Any]:
     return {"processes": here.size, "hosts": hosts, "backend": distributed.get_backend()}
 
 
-def announce(*job: str) -> None:
-    """Tell the other ranks what the first one does now; nothing means that all is done."""
+def broadcast_job(*job: str) -> None:
+    """Broadcast the next job from rank 0; an empty job ends the loops of the other ranks."""
     if world().size > 1:
         from torch import distributed
 
         distributed.broadcast_object_list([job])
 
 
-def hear() -> tuple[str, ...]:
-    """What the first rank does now; empty when all is done."""
+def receive_job() -> tuple[str, ...]:
+    """Return the job that rank 0 broadcasts; empty when there are no more."""
     from torch import distributed
 
-    told: list[tuple[str, ...]] = [()]
-    distributed.broadcast_object_list(told)
-    return told[0]
+    job: list[tuple[str, ...]] = [()]
+    distributed.broadcast_object_list(job)
+    return job[0]
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until every rank is here."""
     if world().size > 1:
         from torch import distributed

@@ -13,8 +13,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from benchmarks.detection.detector import Detector
 from benchmarks.resuming.training import Training
-from harness.engine.backbones import Given, Pretraining
-from harness.engine.images import folder_of, list_images
+from harness.engine.backbones import BackboneFile, Pretraining
+from harness.engine.images import existing_folder, list_images
 from harness.engine.machine import Machine
 from harness.engine.pretrain import build_optimizer, update
 from harness.experiment import Experiment
@@ -55,7 +55,7 @@ def estimate(trials: Sequence[Experiment], machine: Machine) -> str:
 def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     """Lines on the pre-training."""
     trained = experiment.backbone
-    if isinstance(trained, Given):
+    if isinstance(trained, BackboneFile):
         return [f"pre-training: none, the backbone is {trained.file}"]
     if not trained.strategy.trains:
         return ["pre-training: none, the backbone stays as the seed draws it"]
@@ -90,7 +90,7 @@ def count_images(trained: Pretraining) -> tuple[int, str]:
         return trained.scenes.train, "embedded scenes"
     if trained.data is None:
         return IMAGENET, "ImageNet's count, as no --data is given"
-    folder = folder_of(trained.data)
+    folder = existing_folder(trained.data)
     return len(list_images(folder)), trained.data
 
 

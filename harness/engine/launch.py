@@ -34,7 +34,7 @@ def launch(words: Sequence[str], count: int) -> int:
     """Run `harness` with these words in so many ranks and return its exit code; RankError where one was killed.
 
     Ctrl-C, SIGTERM and SIGUSR1 are handed on to all; where one fails, the others are ended, and none stays behind.
-    Where this process is killed, each rank stops as at SIGTERM: see leash.
+    Where this process is killed, each rank stops as at SIGTERM: see die_with_parent.
     """
     with tempfile.TemporaryDirectory(prefix="harness-ranks-") as folder:
         ranks = [start(words, World(rank, count, rank), Path(folder)) for rank in range(count)]
@@ -120,7 +120,7 @@ def end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
             rank.wait()
 
 
-def leash() -> None:
+def die_with_parent() -> None:
     """Let SIGTERM come if the process that started this one dies, or has died, where it is one of ours."""
     if parent := os.environ.get(LEASH):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

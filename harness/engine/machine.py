@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.engine import distributed
-
-if TYPE_CHECKING:
-    from harness.engine.observers import Guest
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run is made and who watches it; its defaults, and what says so, change no bit of a CPU's result."""
+    """Where a run is made; its defaults, and what says so, change no bit of a CPU's result."""
 
     device: str = "cpu"  # or cuda
     workers: int = 1  # loader processes; 0 loads in the main process
@@ -24,8 +21,6 @@ class Machine:
     reduced: bool = False  # whether to decode JPEGs at a reduced scale where the crops allow; changes pixels a little
     compile: bool = False  # whether torch.compile makes the kernels of encoder and colours; changes the order of sums
     fused: bool = False  # whether the optimizer's step is one kernel; changes the order of sums
-    observers: tuple[Guest, ...] = ()  # of the whole run, beside its folder
-    tensorboard: bool = False  # whether to draw the run for TensorBoard too
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""

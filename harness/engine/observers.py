@@ -1,4 +1,4 @@
-"""A run under sacred's eyes: its own folder always, and whatever other observer of sacred's the user names."""
+"""Sacred as an observer of a run: it writes the run's status and informs every extra observer that the user names."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.resuming import files
+from harness import records
 from harness.plugins import unknown
 
 
-def observe(
-    folder: Path, settings: dict[str, Any], work: Callable[[], dict[str, float]], guests: Sequence[Guest] = ()
-) -> dict[str, float]:
-    """Run the work under sacred's eyes; its scores are written last, and with them it is finished.
+class Watch(NamedTuple):
+    """Who watches a run beside its record."""
 
-    An unfinished try's files stay in place. Sacred itself is silent: an error of the work is told where it is caught.
+    observers: tuple[ExtraObserver, ...] = ()
+    tensorboard: bool = False  # whether curves and scores are written for TensorBoard too
+
+
+def observe(
+    folder: Path, settings: dict[str, Any], work: Callable[[], dict[str, float]], extra: Sequence[ExtraObserver] = ()
+) -> dict[str, float]:
+    """Return the work's scores; sacred observes it and tells the run's record and the extra observers of its status.
+
+    Sacred itself prints nothing: an error of the work is printed where it is caught.
     """
     experiment = sacred_experiment(folder)
     experiment.add_config(settings)
-    experiment.observers.extend(guests)
+    experiment.observers.extend(extra)
 
     def main() -> dict[str, float]:
         return work()
@@ -32,42 +39,41 @@ def observe(
     experiment.main(main)
     run = experiment.run(options={"--id": folder.name, "--capture": "no", "--loglevel": "CRITICAL"})
     scores: dict[str, float] = run.result
-    files.write_json(folder / "scores.json", scores)
     return scores
 
 
 def sacred_experiment(folder: Path) -> Any:
-    """Sacred's experiment with one observer, the folder."""
+    """Return sacred's experiment, whose only observer writes the status of the run in a folder."""
     sacred = import_sacred()
 
-    class Storage(sacred.observers.FileStorageObserver):  # type: ignore[misc,name-defined]
-        """File storage that goes on in an unfinished run's folder, writes whole files and names no machine."""
+    class Status(sacred.observers.FileStorageObserver):  # type: ignore[misc,name-defined]
+        """File storage that keeps status, times and host alone, names no machine, and goes on in a run's folder."""
 
         def _make_run_dir(self, _id: str) -> None:
             self.dir = str(folder)
-            folder.mkdir(parents=True, exist_ok=True)
 
         def save_json(self, obj: Any, filename: str) -> None:
-            content = sacred.serializer.flatten(obj)
-            if filename == "run.json":
+            """Write the run's entry; its settings are in the record already."""
+            if obj is self.run_entry:
+                content = sacred.serializer.flatten(obj)
                 content["experiment"].pop("base_dir", None)
                 content["host"].pop("hostname", None)
                 content["experiment"].pop("sources", None)
-            files.write_json(folder / filename, content)
+                records.write_status(folder, content)
 
         def save_cout(self) -> None:
-            """Nothing: the run's output is its bar, and detectron2's log has a file of its own."""
+            """Do nothing: the run's output is its progress bar, and detectron2's log has a file of its own."""
 
     sacred.SETTINGS.DISCOVER_SOURCES = "none"
     sacred.SETTINGS.DISCOVER_DEPENDENCIES = "pkg"  # else torch is missing from the record
     experiment = sacred.Experiment("harness", interactive=True, save_git_info=False)
     experiment.sources.clear()  # sacred names this file, which no observer needs to keep
-    experiment.observers.append(Storage(folder.parent, copy_sources=False))
+    experiment.observers.append(Status(folder.parent, copy_sources=False))
     return experiment
 
 
 def import_sacred() -> Any:
-    """Sacred with its observers, silent about the deprecated pkg_resources that it imports."""
+    """Return sacred with its observers, without the warning about pkg_resources, which it imports."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import sacred.observers
@@ -77,11 +83,11 @@ def import_sacred() -> Any:
 # --- the user's own observers, beside the folder
 
 
-class Guest:
-    """One of sacred's observers that the user named: whatever fails in it is told in one line and stops no run.
+class ExtraObserver:
+    """One of sacred's observers that the user named: an error in it is printed on one line and stops no run.
 
-    It numbers its runs itself, so that a try that goes on, which keeps its folder here, is a new run there; the run's
-    name is in the options that sacred writes.
+    It numbers its runs itself, so that a run that is resumed, which keeps its folder here, is a new run there; the
+    run's name is in the options that sacred writes.
     """
 
     priority = 0  # sacred calls the folder's observer before it
@@ -90,63 +96,63 @@ class Guest:
         self.name, self.observer, self.lost = name, observer, False
 
     def started_event(self, **facts: Any) -> None:
-        """A new run, which the observer sees even if it has lost the last one."""
+        """Begin a new run, which the observer sees even if it has lost the last one."""
         self.lost = False
-        self.tell("started_event", **{**facts, "_id": None})
+        self.send("started_event", **{**facts, "_id": None})
 
     def __getattr__(self, event: str) -> Callable[..., None]:
-        """Every other event of sacred's."""
-        return partial(self.tell, event)
+        """Return what sends another of sacred's events on."""
+        return partial(self.send, event)
 
-    def tell(self, event: str, **facts: Any) -> None:
-        """Hand an event on, unless an earlier one of the run failed."""
+    def send(self, event: str, **facts: Any) -> None:
+        """Send an event on, unless an earlier one of the run failed."""
         if self.lost:
             return
         try:
             getattr(self.observer, event)(**facts)
         except Exception as error:  # whatever a foreign store may raise
             self.lost = True
-            said = " ".join(str(error).split())
-            print(f"harness: {self.name} has lost this run ({type(error).__name__}: {said})", file=sys.stderr)
+            cause = " ".join(str(error).split())
+            print(f"harness: {self.name} has lost this run ({type(error).__name__}: {cause})", file=sys.stderr)
 
 
-def guest(text: str) -> Guest:
-    """The observer of KIND:WHERE, ready to write; ValueError or OSError says in one line what is in the way."""
+def extra_observer(text: str) -> ExtraObserver:
+    """Return the observer of KIND:WHERE, ready to write; ValueError or OSError says in one line why it is not."""
     kind, _, where = text.partition(":")
     if kind not in OBSERVERS:
         raise unknown("observer", kind, OBSERVERS)
     if not where:
         raise ValueError(f"--observer {text}: {kind}:WHERE was expected, for instance {OBSERVERS[kind].example}")
     try:
-        return Guest(without_password(text), OBSERVERS[kind].connect(where))
+        return ExtraObserver(without_password(text), OBSERVERS[kind].connect(where))
     except ModuleNotFoundError as error:
         packages = OBSERVERS[kind].packages
         raise ValueError(f"--observer {kind}: pip install {packages} ({error})") from error
 
 
 def without_password(text: str) -> str:
-    """A word of the command line that may be shown and recorded."""
+    """Return an argument of the command line without the password in its URI, to be printed and recorded."""
     return re.sub(r"://\S*@", "://***@", text)
 
 
 def file_storage(where: str) -> Any:
-    """Sacred's folder of numbered runs."""
+    """Return sacred's observer that writes a folder of numbered runs."""
     return import_sacred().observers.FileStorageObserver(writable(where))
 
 
 def tiny_db(where: str) -> Any:
-    """Sacred's TinyDB: a folder with metadata.json."""
-    made = import_sacred().observers.TinyDbObserver(str(writable(where)))
+    """Return sacred's observer that writes a TinyDB: a folder with metadata.json."""
+    observer = import_sacred().observers.TinyDbObserver(str(writable(where)))
     try:
-        len(made.runs)
+        len(observer.runs)
     except ValueError as error:
-        made.db.close()
+        observer.db.close()
         raise ValueError(f"{Path(where, 'metadata.json')}: not a readable TinyDB ({error})") from error
-    return made
+    return observer
 
 
 def mongo_db(where: str) -> Any:
-    """Sacred's MongoDB, by the rest of a mongodb: URI; its database is sacred's own where none is named."""
+    """Return sacred's observer that writes a MongoDB, from its URI behind `mongodb:`; database `sacred` by default."""
     import pymongo.errors
     import pymongo.uri_parser
 
@@ -156,27 +162,27 @@ def mongo_db(where: str) -> Any:
         with pymongo.MongoClient(uri, **PATIENCE) as client:
             client[name]["runs"].find_one()
     except (pymongo.errors.PyMongoError, ValueError) as error:
-        said = str(error).split(" (configured")[0].split(", full error")[0]
-        raise ValueError(f"--observer {without_password(uri)}: {said}") from error
+        cause = str(error).split(" (configured")[0].split(", full error")[0]
+        raise ValueError(f"--observer {without_password(uri)}: {cause}") from error
     return import_sacred().observers.MongoObserver(uri, name, failure_dir=tempfile.gettempdir(), **PATIENCE)
 
 
 def writable(folder: str) -> Path:
-    """A folder, made if need be; OSError where nothing can be written into it."""
+    """Return a folder, made if need be; OSError where no file can be written into it."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         return Path(folder)
 
 
 class Kind(NamedTuple):
-    """Observers that sacred has."""
+    """A kind of observer that sacred has."""
 
     connect: Callable[[str], Any]
     example: str
-    packages: str  # what to install for it
+    packages: str  # that it needs, as pip installs them
 
 
-PATIENCE: dict[str, Any] = {"serverSelectionTimeoutMS": 3000}  # of a MongoDB that does not answer
+PATIENCE: dict[str, Any] = {"serverSelectionTimeoutMS": 3000}  # with a MongoDB that does not answer
 OBSERVERS = {
     "file": Kind(file_storage, "file:sacred", "sacred"),
     "mongodb": Kind(mongo_db, "mongodb://localhost:27017/sacred", "pymongo"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from benchmarks.resuming import files
-from benchmarks.resuming.checkpoints import Checkpoint
 from benchmarks.resuming.loading import ignore_signals, loaded
 from benchmarks.resuming.signals import stop_signals
 from benchmarks.resuming.training import Saver, Training, all_finite, gradients
+from harness import records
 from harness.engine import distributed, tensorboard
 from harness.engine.gauges import gauges
 from harness.engine.machine import Machine
@@ -29,7 +28,6 @@ from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe
 from methods.views import Order, TwoViews, Uncoloured, View, frame, normalise
 
-CHECKPOINT = "checkpoint.pth"
 POINTS = 100  # the curve has about as many, so that the gauges cost next to nothing
 NAMED = 16  # images of a batch that an error names
 
@@ -43,13 +41,20 @@ class NotFinite(PretrainError):
 
 
 def pretrain(
-    strategy: Strategy, recipe: Recipe, images: Sequence[Path], folder: Path, seed: int, machine: Machine
+    strategy: Strategy,
+    recipe: Recipe,
+    images: Sequence[Path],
+    folder: Path,
+    seed: int,
+    machine: Machine,
+    draw: bool = False,
 ) -> Path:
-    """Train on the images and return folder/backbone.pth: the encoder's state dict under torchvision's names.
+    """Train on the images, write curve, heads and encoder into a run's folder and return the encoder's file.
 
-    folder/curve.jsonl holds the curve and folder/heads.pth the strategy's projector and predictor. Goes on from
-    folder/checkpoint.pth; Ctrl-C writes that file and raises KeyboardInterrupt, SIGTERM and SIGUSR1 Requeued. Raises
-    NotFinite for a loss or a gradient that is not finite, BrokenImage for an undecodable file.
+    The encoder's state dict has torchvision's names, the heads are the strategy's projector and predictor. draw: write
+    the curve for TensorBoard too. Resumes from the run's checkpoint; Ctrl-C writes it and raises KeyboardInterrupt,
+    SIGTERM and SIGUSR1 Requeued. Raises NotFinite for a loss or a gradient that is not finite, BrokenImage for an
+    undecodable file.
     """
     torch.manual_seed(seed)
     device = torch.device(machine.device)
@@ -57,14 +62,11 @@ def pretrain(
     training = Training(model, build_optimizer(model, recipe, machine.fused))
     if machine.compile:
         compile_encoder(model)
-    checkpoint = Checkpoint(folder / CHECKPOINT)
-    checkpoint.resume(training.take)
+    records.checkpoint(folder).resume(training.take)
     if strategy.trains:
-        train(training, recipe, images, folder, seed, machine)
-    save(model.branch.head.state_dict(), folder / "heads.pth")
-    save(model.encoder.state_dict(), folder / "backbone.pth")  # the last: where it is, the pre-training is done
-    checkpoint.remove()
-    return folder / "backbone.pth"
+        train(training, recipe, images, folder, seed, machine, draw)
+    records.write_weights(folder, model.encoder.state_dict(), model.branch.head.state_dict())
+    return folder / records.BACKBONE
 
 
 def compile_encoder(model: PixSim) -> None:
@@ -72,35 +74,35 @@ def compile_encoder(model: PixSim) -> None:
     model.encoder.forward = torch.compile(model.encoder.forward)  # type: ignore[method-assign]
 
 
-def save(state: Mapping[str, Tensor], file: Path) -> None:
-    """Write a state dict, whole or not at all."""
-    weights = {name: value.cpu().contiguous() for name, value in state.items()}
-    files.write(file, lambda out: torch.save(weights, out))
-
-
 def train(
-    training: Training, recipe: Recipe, images: Sequence[Path], folder: Path, seed: int, machine: Machine
+    training: Training,
+    recipe: Recipe,
+    images: Sequence[Path],
+    folder: Path,
+    seed: int,
+    machine: Machine,
+    draw: bool,
 ) -> None:
     """The loop: every step from where the training stands to the end of the last epoch."""
     steps = steps_per_epoch(recipe, len(images))
     total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
-    here, curve = distributed.world(), folder / "curve.jsonl"
+    here = distributed.world()
     distribute(training)
-    files.trim(curve, "step", training.step + 1)
+    records.trim_curve(folder, training.step)
     order = Order(len(images), recipe, seed, training.step, here.rank, here.size)
     batches = load(look(images, recipe, seed, machine), order, machine)
     bar = tqdm(
         total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img",
         disable=None if here.leads else True,
     )  # fmt: skip
-    drawn, told = tensorboard.live(folder, machine.tensorboard), told_of(images, recipe, seed, training)
-    with bar, drawn as draw, stop_signals() as stopped, told:
-        saver = Saver(Checkpoint(folder / CHECKPOINT), lambda: training.state, stopped)
+    drawn, told = tensorboard.live(folder, draw), told_of(images, recipe, seed, training)
+    with bar, drawn as show, stop_signals() as stopped, told:
+        saver = Saver(records.checkpoint(folder), lambda: training.state, stopped)
         for epoch, loss in descent(training, recipe, steps, batches, machine):
             if training.step % every == 0 or training.step == total:
                 point = measure(training, recipe, epoch, gather_loss(loss))
-                files.append(curve, point)
-                draw(point)
+                records.append_point(folder, point)
+                show(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
             saver.after_step()

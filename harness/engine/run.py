@@ -6,100 +6,108 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.resuming import files
 from harness import records
-from harness.engine import distributed, observers, provenance, tensorboard
-from harness.engine.backbones import CHECKPOINTS, Origin, forget_other
-from harness.engine.images import folder_of
+from harness.engine import backbones, distributed, observers, provenance, tensorboard
+from harness.engine.backbones import BackboneSource
+from harness.engine.images import existing_folder
+from harness.engine.observers import Watch
 
 if TYPE_CHECKING:
+    from benchmarks import Data
     from harness.engine.machine import Machine
     from harness.experiment import Experiment
 
 
-def run(experiment: Experiment, machine: Machine, results: Path, cache: Path) -> records.Record:
-    """Pre-train or take over the backbone, benchmark and record; goes on with an unfinished run of the same settings.
+def run(experiment: Experiment, machine: Machine, watch: Watch, results: Path, cache: Path) -> records.Record:
+    """Pre-train or reuse the backbone, benchmark it and return the record; resumes an unfinished run of these settings.
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     """
     named = named_data(experiment)
-    origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
-    judged = experiment.benchmark.prepare(named, cache)
-    folder = results / "runs" / experiment.run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    records.refuse_links(folder)
-    with files.lock(folder / ".lock", f"run {folder.name} is being made by another process"):
-        return make(experiment, judged, origin, machine, folder)
-
-
-def make(experiment: Experiment, judged: Any, origin: Origin, machine: Machine, folder: Path) -> records.Record:
-    """Run in a folder that is this process's alone, unless another one has just finished the run."""
-    files.sweep(folder, ".*.part")
-    if (folder / "scores.json").exists():
+    source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine, watch.tensorboard)
+    data: Data = experiment.benchmark.prepare(named, cache)
+    folder = results / records.RUNS / experiment.run_id
+    with records.claim(folder):
+        if not records.is_finished(folder):  # by another process meanwhile
+            make(experiment, data, source, machine, watch, folder)
         return records.read(folder)
-    if forget_other(folder, origin.key):
-        print("code or data are not those that this run began with: its pre-training starts again", flush=True)
-    facts = {
+
+
+def named_data(experiment: Experiment) -> Path | None:
+    """Return the benchmark's folder if the user named one; ValueError if there is none."""
+    return None if experiment.benchmark_data is None else existing_folder(experiment.benchmark_data)
+
+
+def make(
+    experiment: Experiment, data: Data, source: BackboneSource, machine: Machine, watch: Watch, folder: Path
+) -> None:
+    """Make the run in a folder that this process has claimed."""
+    if records.discard_stale(folder, source.key):
+        print_now("code or data are not those that this run began with: its pre-training starts again")
+    remarks = experiment.benchmark.remarks(data)
+    records.begin(folder, experiment.settings, **facts(data, source, machine), remarks=remarks)
+    print_now(*remarks)
+
+    def work() -> dict[str, float]:
+        with clock(folder, "pretrain"):
+            records.note(folder, backbone=source.write(folder))
+        with clock(folder, "benchmark"):
+            scores = evaluate(experiment, data, machine, folder)
+        doubts = experiment.benchmark.doubts(scores, data, source.trained)
+        records.note(folder, doubts=doubts)
+        if watch.tensorboard:
+            tensorboard.finish(folder, scores)
+        return scores
+
+    records.finish(folder, observers.observe(folder, experiment.settings, work, watch.observers))
+    print_now(*(f"doubtful: {doubt}" for doubt in records.read_provenance(folder)["doubts"]))
+
+
+def facts(data: Data, source: BackboneSource, machine: Machine) -> dict[str, Any]:
+    """Return where a run's result comes from, for its record."""
+    return {
         "command": ["harness", *map(observers.without_password, sys.argv[1:])],
         "code": provenance.code(),
         "versions": provenance.versions(),
         "machine": {**provenance.device(machine.device), **machine.path, **distributed.facts()},
-        **origin.facts,
-        "backbone": {"key": origin.key},
-        "benchmark_data": {"fingerprint": judged.fingerprint, "summary": judged.summary},
-        "remarks": experiment.benchmark.remarks(judged),
+        **source.facts,
+        "backbone": {"key": source.key},
+        "benchmark_data": {"fingerprint": data.fingerprint, "summary": data.summary},
+        "seconds": {},
     }
-    tell(facts["remarks"])
-
-    def work() -> dict[str, float]:
-        with account(folder, facts) as seconds:
-            with clock(seconds, "pretrain"):
-                facts["backbone"] |= origin.write(folder)
-            with clock(seconds, "benchmark"):
-                if experiment.benchmark.joins:
-                    distributed.announce("benchmark", str(folder), str(experiment.tuning_seed))
-                found = experiment.benchmark.evaluate(
-                    folder / "backbone.pth", judged, folder, experiment.tuning_seed, machine.device
-                )
-            scores = {name: float(score) for name, score in found.items()}
-            facts["doubts"] = experiment.benchmark.doubts(scores, judged, origin.trained)
-        if machine.tensorboard:
-            tensorboard.finish(folder, scores)
-        return scores
-
-    observers.observe(folder, experiment.settings, work, machine.observers)
-    files.sweep(folder, CHECKPOINTS)
-    tell(f"doubtful: {doubt}" for doubt in facts["doubts"])
-    return records.read(folder)
 
 
-def follow(experiment: Experiment, machine: Machine, results: Path, cache: Path) -> None:
-    """What every rank but the first does: its part of what the first one announces, keeping nothing of its own."""
-    while job := distributed.hear():
+def evaluate(experiment: Experiment, data: Data, machine: Machine, folder: Path) -> dict[str, float]:
+    """Return the benchmark's scores of the backbone in a run's folder, made with all ranks if the benchmark does so."""
+    seed, backbone = experiment.tuning_seed, folder / records.BACKBONE
+    if experiment.benchmark.joins:
+        distributed.broadcast_job("benchmark", str(backbone), str(seed))
+    scores = experiment.benchmark.evaluate(backbone, data, folder, seed, machine.device)
+    return {name: float(score) for name, score in scores.items()}
+
+
+def worker_loop(experiment: Experiment, machine: Machine, results: Path, cache: Path) -> None:
+    """Run each job that rank 0 broadcasts, on a rank > 0, in a folder that is removed afterwards."""
+    while job := distributed.receive_job():
         with tempfile.TemporaryDirectory(prefix="harness-rank-") as scratch:
-            if job[0] == "pretrain":
-                origin = experiment.backbone.origin(experiment.seed, results, cache, machine)
-                if origin.train is None or origin.key != job[1]:
-                    raise ValueError(f"rank {distributed.world().rank} has other code or images than the first one")
-                origin.train(Path(scratch))
-            else:
-                judged = experiment.benchmark.prepare(named_data(experiment), cache)
-                backbone, seed = Path(job[1], "backbone.pth"), int(job[2])
-                experiment.benchmark.evaluate(backbone, judged, Path(scratch), seed, machine.device)
+            match job:
+                case "pretrain", key:
+                    source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine)
+                    if source.train is None or source.key != key:
+                        raise ValueError(f"rank {distributed.world().rank} has other code or images than rank 0")
+                    source.train(Path(scratch))
+                case "benchmark", backbone, seed:
+                    data = experiment.benchmark.prepare(named_data(experiment), cache)
+                    experiment.benchmark.evaluate(Path(backbone), data, Path(scratch), int(seed), machine.device)
 
 
-def named_data(experiment: Experiment) -> Path | None:
-    """The benchmark's folder, if the user named one; ValueError where it is none."""
-    return None if experiment.benchmark_data is None else folder_of(experiment.benchmark_data)
-
-
-def tell(lines: Iterable[str]) -> None:
-    """Print lines at once."""
+def print_now(*lines: str) -> None:
+    """Print lines at once, also into a pipe."""
     for line in lines:
         print(line, flush=True)
 
@@ -109,34 +117,20 @@ def finished(experiment: Experiment, results: Path) -> records.Record | None:
 
     A run that an older version recorded in another form has another hash in its name, and is known by its settings.
     """
-    folder = results / "runs" / experiment.run_id
-    if not (folder / "scores.json").exists():
-        settings = json.loads(json.dumps(experiment.settings))
-        alike, _ = records.read_all(results, f"{experiment.backbone.name}-s{experiment.seed}-*")
-        return next((record for record in alike if record.scores is not None and record.settings == settings), None)
-    files.sweep(folder, CHECKPOINTS, ".lock")
-    return records.read(folder)
+    if record := records.read_finished(results / records.RUNS / experiment.run_id):
+        return record
+    settings = json.loads(json.dumps(experiment.settings))
+    alike, _ = records.read_all(results, f"{experiment.backbone.name}-s{experiment.seed}-*")
+    return next((record for record in alike if record.scores is not None and record.settings == settings), None)
 
 
 @contextmanager
-def account(folder: Path, facts: dict[str, Any]) -> Iterator[dict[str, float]]:
-    """Write folder/provenance.json before and after the work; the yielded seconds go on from an earlier try's."""
-    file = folder / "provenance.json"
-    earlier = records.read_provenance(folder)
-    seconds: dict[str, float] = earlier.get("seconds", {})
-    facts["backbone"] = earlier.get("backbone", {}) | facts["backbone"]
-    try:
-        files.write_json(file, {**facts, "seconds": seconds})
-        yield seconds
-    finally:
-        files.write_json(file, {**facts, "seconds": seconds, "peak_memory_mib": provenance.peak_memory()})
-
-
-@contextmanager
-def clock(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Add the time that its block takes."""
+def clock(folder: Path, part: str) -> Iterator[None]:
+    """Note the seconds that a part of a run takes, in all of its tries, and the process's peak memory."""
     start = time.monotonic()
     try:
         yield
     finally:
-        seconds[part] = round(seconds.get(part, 0.0) + time.monotonic() - start, 1)
+        before = records.read_provenance(folder).get("seconds", {}).get(part, 0.0)
+        seconds = {part: round(before + time.monotonic() - start, 1)}
+        records.note(folder, seconds=seconds, peak_memory_mib=provenance.peak_memory())

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run, in RUN/tensorboard: the curve as it grows, the rest at the end."""
+"""Curves and scores of a run for TensorBoard: the pre-training's curve as it grows, the rest at the end."""
 
 from __future__ import annotations
 
@@ -6,48 +6,49 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.detection.detector import METRICS
-from harness.records import read_curve, read_lines
+from benchmarks.resuming.strict_json import read_lines
+from harness import records
+from harness.records import Point
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-Point = Mapping[str, Any]
-PRETRAIN, BENCHMARK = Path("tensorboard", "pretrain"), Path("tensorboard", "benchmark")  # each a run of TensorBoard's
+PRETRAIN, BENCHMARK = Path(records.TENSORBOARD, "pretrain"), Path(records.TENSORBOARD, "benchmark")  # a run each
 
 
 def require() -> None:
-    """ValueError where TensorBoard is not installed."""
+    """Raise ValueError if TensorBoard is not installed."""
     if find_spec("tensorboard") is None:
         raise ValueError("--tensorboard: Python finds no 'tensorboard': pip install tensorboard")
 
 
 @contextmanager
 def live(folder: Path, wanted: bool) -> Iterator[Callable[[Point], None]]:
-    """A function that draws each new point of the curve at once; it does nothing where no drawing is wanted.
+    """Yield a function that writes a new point of the curve at once, and does nothing where none are wanted.
 
-    The points that earlier tries wrote are drawn anew, whether these tries drew or not.
+    The points of earlier tries are written again, whether these tries wrote them or not.
     """
     if not wanted:
         yield lambda point: None
         return
     with opened(folder / PRETRAIN) as writer:
-        for earlier in read_curve(folder):
-            draw(writer, earlier, earlier["step"])
+        for earlier in records.read_curve(folder):
+            write_point(writer, earlier, "step")
 
         def show(point: Point) -> None:
-            draw(writer, point, point["step"])
+            write_point(writer, point, "step")
             writer.flush()
 
         yield show
 
 
 def finish(folder: Path, scores: Mapping[str, float]) -> None:
-    """Draw the detector's curve, where there is one, and the scores, at its last iteration.
+    """Write the benchmark's curve, if it has one, and the scores, at its last iteration.
 
-    The pre-training's curve too, where it was not drawn live: before, without drawing, or by another run.
+    The pre-training's curve too, if that was not written live: by a try without TensorBoard, or by another run.
     """
     if not (folder / PRETRAIN).exists():
         with live(folder, wanted=True):
@@ -56,19 +57,20 @@ def finish(folder: Path, scores: Mapping[str, float]) -> None:
     last = points[-1]["iteration"] if points else 0
     with opened(folder / BENCHMARK) as writer:
         for point in points:
-            draw(writer, point, point["iteration"])
-        draw(writer, {f"score/{name}": score for name, score in scores.items()}, last)
+            write_point(writer, point, "iteration")
+        named = {f"score/{name}": score for name, score in scores.items()}
+        write_point(writer, {"iteration": last, **named}, "iteration")
 
 
 def opened(folder: Path) -> SummaryWriter:
-    """A writer of the whole of a folder: what earlier tries wrote is purged when the folder is read."""
+    """Return a writer of a folder; when TensorBoard reads the folder, it leaves out what earlier tries wrote."""
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=0)
 
 
-def draw(writer: SummaryWriter, point: Point, step: int) -> None:
-    """Every number of a point but its step."""
+def write_point(writer: SummaryWriter, point: Mapping[str, float | None], step: str) -> None:
+    """Write every number of a point but its step, the column of that name."""
     for name, value in point.items():
-        if value is not None and name not in ("step", "iteration"):
-            writer.add_scalar(name, value, step)
+        if value is not None and name != step:
+            writer.add_scalar(name, value, point[step])

@@ -92,7 +92,7 @@ def export(record: records.Record, to: str, out: Path | None) -> tuple[Path, str
         raise ValueError(f"--out {file}: for {to} its name must end in {kind.ending}")
     if file.exists():
         raise ValueError(f"{file} exists: remove it, or name another file with --out")
-    (backbone,) = records.weights_of(record, "backbone.pth")
+    (backbone,) = records.weights_of(record)
     encoder = encoder_of(record)
     content = kind.pack(read_backbone(backbone, encoder).state, encoder, record)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def encoder_of(record: records.Record) -> str:
     try:
         encoder: str = record.settings["benchmark"]["encoder"]  # which the recipe shares, where there is one
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{record.folder / 'config.json'}: it has no benchmark.encoder") from error
+        raise ValueError(f"run {record.id}: its settings have no benchmark.encoder") from error
     return encoder
 
 

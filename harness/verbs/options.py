@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from harness.settings import write_options
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
+    from harness.engine.observers import Watch
 
 CACHE = ROOT / ".cache"  # where the embedded data is composed
 
@@ -61,13 +62,13 @@ class WatchOptions:
     observer: tuple[str, ...] = ()
     tensorboard: bool = False
 
-    def watched(self, machine: Machine) -> Machine:
-        """Return the machine with its observers; ValueError or OSError where one of them is not ready."""
+    def watch(self) -> Watch:
+        """Return who watches a run; ValueError or OSError where an observer is not ready."""
         from harness.engine import observers, tensorboard
 
         if self.tensorboard:
             tensorboard.require()
-        return replace(machine, observers=tuple(map(observers.guest, self.observer)), tensorboard=self.tensorboard)
+        return observers.Watch(tuple(map(observers.extra_observer, self.observer)), self.tensorboard)
 
 
 def passed_on(machine: MachineOptions, processes: ProcessOptions, watch: WatchOptions, results: Path) -> list[str]:

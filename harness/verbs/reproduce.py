@@ -23,6 +23,7 @@ from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions, 
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
+    from harness.engine.observers import Watch
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,10 +65,10 @@ def share(
     """Run in this process where one run at a time has one process, else in processes of their own."""
     from harness.engine import machine as machines
 
-    each, watched = processes.count(machine.device), watch.watched(machine.machine())  # refuse what each run would
+    each, here, watching = processes.count(machine.device), machine.machine(), watch.watch()  # refuse what runs would
     machines.afford(each, processes.gpus, machine.device)
     if jobs == each == 1:
-        return reproduce(experiments, watched, results, options.CACHE)
+        return reproduce(experiments, here, watching, results, options.CACHE)
     from harness.engine.jobs import spread
 
     line = passed_on(machine, processes, watch, results)
@@ -86,7 +87,9 @@ def plan(names: Sequence[str], extra: Sequence[str], seed: int, trials: int) -> 
     return found
 
 
-def reproduce(experiments: dict[str, list[Experiment]], machine: Machine, results: Path, cache: Path) -> None:
+def reproduce(
+    experiments: dict[str, list[Experiment]], machine: Machine, watch: Watch, results: Path, cache: Path
+) -> None:
     """Run what no record holds yet and say after each what is left; Ctrl-C loses nothing."""
     every = [(line, one) for line, trials in experiments.items() for one in trials]
     missing = [(line, one) for line, one in every if not finished(one, results)]
@@ -96,7 +99,7 @@ def reproduce(experiments: dict[str, list[Experiment]], machine: Machine, result
         trial = f", trial {experiment.trial}" if experiment.trial else ""
         print(f"\n[{done + number}/{len(every)}] harness run {line}{trial}", flush=True)
         start = time.monotonic()
-        record = run(experiment, machine, results, cache)
+        record = run(experiment, machine, watch, results, cache)
         took += time.monotonic() - start
         left = took / number * (len(missing) - number)
         print("  ".join(f"{name} {score:.2f}" for name, score in (record.scores or {}).items()))

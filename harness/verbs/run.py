@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.resuming import signals
 from harness.engine import distributed, launch
-from harness.engine.run import finished, follow, run
+from harness.engine.run import finished, run, worker_loop
 from harness.experiment import Experiment, Options, add_backbone, add_seeds, add_settings, build
 from harness.settings import read_options
 from harness.terminal import shown
@@ -41,16 +41,16 @@ def main(args: argparse.Namespace) -> None:
 
         print(estimate(experiment.trials(asked.trials), machine.machine()))
         return
-    launch.leash()
+    launch.die_with_parent()
     count = read_options(ProcessOptions, args).count(machine.device)
     experiment.divide(max(count, distributed.world().size))
     if launch.to_launch(count):
         raise SystemExit(launch.launch(args.line, count))
     with distributed.joined():
         if not distributed.world().leads:
-            return follow(experiment, machine.machine(), args.results, options.CACHE)
+            return worker_loop(experiment, machine.machine(), args.results, options.CACHE)
         record(experiment.trials(asked.trials), machine, read_options(WatchOptions, args), args.results)
-        distributed.announce()
+        distributed.broadcast_job()
 
 
 def record(experiments: Sequence[Experiment], machine: MachineOptions, watch: WatchOptions, results: Path) -> None:
@@ -61,6 +61,6 @@ def record(experiments: Sequence[Experiment], machine: MachineOptions, watch: Wa
             print(f"this has been run: {known.id}")
         else:
             print(f"run {experiment.run_id}", flush=True)
-            known = run(experiment, watch.watched(machine.machine()), results, options.CACHE)
+            known = run(experiment, machine.machine(), watch.watch(), results, options.CACHE)
         print("  ".join(f"{name} {score:.2f}" for name, score in (known.scores or {}).items()))
         print(f"record: {shown(known.folder)}")

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.resuming import files
+from benchmarks.resuming.strict_json import read_object
 from harness import records
 from harness.experiment import Options, add_backbone, add_seeds, add_settings, build
 from harness.settings import read_options, write_options
@@ -205,7 +206,7 @@ def queued() -> dict[str, str]:
 def submitted(results: Path) -> list[Submitted]:
     """Every job that was submitted from here, by its number."""
     parts = (results / "submitted").glob("*.json")
-    found = [Submitted(job, **facts) for file in parts for job, facts in records.read_json(file).items()]
+    found = [Submitted(job, **facts) for file in parts for job, facts in read_object(file).items()]
     return sorted(found, key=lambda one: [*map(int, one.job.split("_"))])
 
 
@@ -220,7 +221,7 @@ def gaps(lines: Mapping[str, Sequence[Experiment]], results: Path) -> dict[str, 
 
 def done(runs: Sequence[str], results: Path) -> bool:
     """Whether all of the runs are recorded."""
-    return all((results / "runs" / run / "scores.json").exists() for run in runs)
+    return all(records.is_finished(results / records.RUNS / run) for run in runs)
 
 
 def submit(missing: Mapping[str, list[str]], machine: Sequence[str], asked: Slurm, results: Path) -> list[Submitted]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from harness import records
-from harness.engine.images import list_images, source_of
+from harness.engine.images import list_images, source_folder
 from harness.evidence.figures.drawing import (
     GAP,
     WIDTH,
@@ -41,7 +41,7 @@ def categories(record: records.Record, cache: Path, images: int, size: int) -> F
     trained, seed = rebuild(record.settings), record.settings["seed"]
     recipe = display(trained.recipe, size)
     model = load_run(record)
-    pairs = views_of(list_images(source_of(trained, cache)), recipe, seed, images)
+    pairs = views_of(list_images(source_folder(trained, cache)), recipe, seed, images)
     maps = [(channels(model, one), channels(model, other)) for one, other in pairs]
     count, used = model.branch.head.predictor[-1].out_features, len(np.unique(maps))
     note = f"Run {record.id}: the largest of the {count} channels of z at each place, {used} of them seen here; "

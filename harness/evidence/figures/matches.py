@@ -78,7 +78,7 @@ def matches(
     recipe = rebuild(record.settings).recipe if record else PRESETS["demo"].recipe
     recipe = change(display(recipe, size), "recipe", split)
     if record:
-        records.weights_of(record, "backbone.pth")
+        records.weights_of(record)
     source = read(image) if image else Image.fromarray(compose(*SCENE).image)
     pair = find_views(source, recipe, seed, 0, mirrored=True)
     models = {name: load(one, recipe, seed, known_weights(record, one)) for name, one in chosen.items()}
@@ -93,9 +93,9 @@ def known_weights(record: records.Record | None, strategy: Any) -> Weights:
     """The run's backbone, and its heads too where it trained this very strategy."""
     if record is None:
         return Weights()
-    heads = record.folder / "heads.pth"
+    heads = record.folder / records.HEADS
     trained = heads.exists() and rebuild(record.settings).strategy == strategy
-    return Weights(record.folder / "backbone.pth", heads if trained else None)
+    return Weights(record.folder / records.BACKBONE, heads if trained else None)
 
 
 def choose_strategies(name: str | None, changes: Sequence[tuple[str, str, str]]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Weights(NamedTuple):
 def load_run(record: records.Record) -> PixSim:
     """Return the network of a run with its encoder and heads; ValueError with one line if they are not there."""
     trained = rebuild(record.settings)
-    weights = Weights(*records.weights_of(record, "backbone.pth", "heads.pth"))
+    weights = Weights(*records.weights_of(record, heads=True))
     return load(trained.strategy, trained.recipe, record.settings["seed"], weights)
 
 
