@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarks import Expected
-from benchmarks.data.coco import MaskDetector
+from benchmarks.detection.mask import MaskDetector
 from benchmarks.detection.published import README, TOLERANCE
 
 

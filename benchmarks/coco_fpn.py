@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from benchmarks import Expected
-from benchmarks.data.coco import CocoError, MaskDetector
+from benchmarks.detection.config import DetectionError
+from benchmarks.detection.mask import MaskDetector
 from benchmarks.detection.published import README, TOLERANCE
 
 
@@ -38,7 +39,7 @@ class CocoFpn(MaskDetector):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.box_convs < 0 or self.box_fcs < 1:
-            raise CocoError(f"box_convs={self.box_convs}, box_fcs={self.box_fcs}: at least 0 and 1 were expected")
+            raise DetectionError(f"box_convs={self.box_convs}, box_fcs={self.box_fcs}: at least 0 and 1 were expected")
 
     def resolve(self, cfg: Any) -> Any:
         """The settings with both heads, which have the FPN's norm."""

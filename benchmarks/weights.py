@@ -42,6 +42,8 @@ RESNETS = {  # encoder → what its file must look like
     "resnet101": ResNet(101, (3, 4, 23, 3)),
     "resnet152": ResNet(152, (3, 8, 36, 3)),
 }
+PIXEL_MEAN = [123.675, 116.28, 103.53]  # RGB from 0 to 255 that a backbone expects: torchvision's 0.485 0.456 0.406
+PIXEL_STD = [58.395, 57.12, 57.375]  # torchvision's 0.229 0.224 0.225 times 255
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 # where a detectron2 Faster R-CNN keeps its ResNet: FPN, C4, and C4's last stage in the head

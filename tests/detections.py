@@ -19,7 +19,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from benchmarks.detection.detector import forget
+from benchmarks.detection.catalog import unregister
 
 Annotation = dict[str, Any]
 
@@ -103,7 +103,7 @@ def voc(seed: int, amount: Amount) -> Iterator[Case]:
     try:
         yield Case(test, [detect(random, known, amount, masks=False) for known in objects])
     finally:
-        forget([test])
+        unregister([test])
 
 
 def voc_image(random: Generator, number: int, amount: Amount) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def coco(seed: int, folder: Path, amount: Amount) -> Iterator[Case]:
         ]
         yield Case(test, [detect(random, objects, amount, masks=True) for objects in known])
     finally:
-        forget([test])
+        unregister([test])
 
 
 def coco_object(random: Generator, image: int, amount: Amount) -> Annotation:

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.coco_fpn import CocoFpn
 from benchmarks.data.coco import CocoError, listing, read
+from benchmarks.detection.catalog import registered
 from tests.pictures import COCO_IDS, coco_folder, spoilt
 
 Listing = dict[str, Any]
@@ -218,12 +219,12 @@ def test_three_hundred_mutated_files_are_read_or_refused(tmp_path: Path) -> None
     assert not any("\n" in refusal for refusal in refusals)
 
 
-def judge(folder: Path, scratch: Path, shift: float | None = 0) -> dict[str, float]:
+def judge(folder: Path, shift: float | None = 0) -> dict[str, float]:
     """The scores of detections that are the annotations themselves, boxes moved right; None: of none at all."""
     import torch
     from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks
 
-    with CocoFpn().registered(read(folder), scratch) as (_, test):
+    with registered(read(folder), "coco") as (_, test):
         from detectron2.data import DatasetCatalog
 
         evaluator = CocoFpn().evaluator(test)
@@ -243,11 +244,11 @@ def judge(folder: Path, scratch: Path, shift: float | None = 0) -> dict[str, flo
 
 def test_the_annotations_themselves_score_100(folder: Path, tmp_path: Path) -> None:
     perfect = dict.fromkeys(["AP", "AP50", "AP75", "mask_AP", "mask_AP50", "mask_AP75"], 100)
-    assert judge(folder, tmp_path) == pytest.approx(perfect)
+    assert judge(folder) == pytest.approx(perfect)
     # 10 px wide boxes that overlap by 8 have an IoU of 8 / 12: above .50, .55, .60 and .65
     moved = {**perfect, "AP": 40, "AP75": 0}
-    assert judge(folder, tmp_path, shift=2) == pytest.approx(moved)
+    assert judge(folder, shift=2) == pytest.approx(moved)
 
 
 def test_nothing_found_scores_0(folder: Path, tmp_path: Path) -> None:
-    assert set(judge(folder, tmp_path, shift=None).values()) == {0}
+    assert set(judge(folder, shift=None).values()) == {0}

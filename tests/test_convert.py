@@ -15,9 +15,21 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.detection.detector import MEAN, STD, Detector, config
+from benchmarks.detection.config import config
+from benchmarks.detection.detector import Detector
 from benchmarks.voc07_12 import Voc0712
-from benchmarks.weights import RESNETS, ConvertError, convert, convert_file, load_into, names, read_backbone, rename
+from benchmarks.weights import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    RESNETS,
+    ConvertError,
+    convert,
+    convert_file,
+    load_into,
+    names,
+    read_backbone,
+    rename,
+)
 
 # printed by DenseCL's script on a random ResNet-50 (METHODS 13, P11): 318 names, among them
 OFFICIAL = {
@@ -106,7 +118,7 @@ def test_pixels_are_normalised_as_torchvision_does() -> None:
     wanted = torchvision.transforms.functional.normalize(image / 255, weights.mean, weights.std)
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)
     assert model.input_format == "RGB"
-    assert (MEAN[0], STD[2]) == (0.485 * 255, 0.225 * 255)
+    assert (PIXEL_MEAN[0], PIXEL_STD[2]) == (0.485 * 255, 0.225 * 255)
 
 
 def drop(state: dict[str, Tensor]) -> None:

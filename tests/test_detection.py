@@ -16,15 +16,10 @@ import torchvision
 from PIL import Image
 
 from benchmarks.data.voc import Voc, VocError, read
-from benchmarks.detection.detector import (
-    DetectionError,
-    Detector,
-    config,
-    dataset,
-    evaluation_loader,
-    log_to,
-    registered,
-)
+from benchmarks.detection.catalog import dataset, registered
+from benchmarks.detection.config import DetectionError, config
+from benchmarks.detection.detector import Detector
+from benchmarks.detection.log import log_to
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.voc_folder import VocFolder
 from benchmarks.weights import ConvertError
@@ -291,8 +286,12 @@ def test_the_test_is_batched_where_nothing_is_padded(size: tuple[int, int], batc
     Image.new("RGB", size).save(folder / "JPEGImages/c.jpg")
     xml = (folder / "Annotations/c.xml").read_text()
     (folder / "Annotations/c.xml").write_text(xml.replace("<width>40<", f"<width>{size[0]}<"))
+    from benchmarks.detection.evaluation import evaluation_loader
+
     with registered(read(folder), "voc") as (_, test):
-        loader = evaluation_loader(config(Detector(**SLIM), ["cat"], seed=0), test)
+        cfg = config(Detector(**SLIM), ["cat"], seed=0)
+        cfg.DATASETS.TEST = (test,)
+        loader = evaluation_loader(cfg)
         assert [len(images) for images in loader] == [batch] * (2 // batch)
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.detection.detector import Detector, config
+from benchmarks.detection.config import config
+from benchmarks.detection.detector import Detector
 from benchmarks.weights import RESNETS, names
 from harness.cli import main
 from harness.verbs.export import KINDS

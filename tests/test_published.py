@@ -12,8 +12,10 @@ import pytest
 from benchmarks.coco_c4 import CocoC4
 from benchmarks.coco_fpn import CocoFpn
 from benchmarks.data.voc import Voc
-from benchmarks.detection.detector import Detector, config, train_in_bf16
+from benchmarks.detection.config import config
+from benchmarks.detection.detector import Detector
 from benchmarks.detection.published import Published
+from benchmarks.detection.tuning import train_in_bf16
 from benchmarks.scenes import DEMO
 from benchmarks.voc07_12 import Voc0712
 from harness import ROOT

@@ -24,8 +24,9 @@ import torch
 import torchvision
 
 from benchmarks.data.voc import Voc, read
-from benchmarks.detection import detector
-from benchmarks.detection.detector import DetectionError, Detector
+from benchmarks.detection import evaluation, tuning
+from benchmarks.detection.config import DetectionError
+from benchmarks.detection.detector import Detector
 from benchmarks.resuming import checkpoints, files, signals
 from benchmarks.resuming.checkpoints import Checkpoint
 from benchmarks.resuming.signals import Requeued
@@ -98,7 +99,7 @@ def die() -> None:
 
 
 def poison() -> None:
-    raise FloatingPointError(detector.GRADIENT)
+    raise FloatingPointError(tuning.GRADIENT)
 
 
 def train(folder: Path, images: list[Path], strategy: str = "location", workers: int = 0) -> Path:
@@ -159,7 +160,7 @@ def test_a_killed_fine_tuning_ends_as_if_nothing_had_been(
     for number in (2, 2):
         with pytest.raises(Killed), at_call(SimpleTrainer, "run_step", number, die):
             SLIM.evaluate(backbone, voc, tmp_path / "cut", seed=3)
-    with pytest.raises(Killed), at_call(detector, "_test", 1, die):
+    with pytest.raises(Killed), at_call(evaluation, "evaluate_model", 1, die):
         SLIM.evaluate(backbone, voc, tmp_path / "cut", seed=3)
     with at_call(SimpleTrainer, "run_step", 1, die):  # all that is left is the test
         assert SLIM.evaluate(backbone, voc, tmp_path / "cut", seed=3) == whole
@@ -174,8 +175,6 @@ def tune_on(rank: int, voc: Voc, backbone: Path, folder: Path) -> None:
     """One of two ranks: a fine-tuning at one go, and one that the second rank is asked to stop."""
     from detectron2.engine import SimpleTrainer
 
-    from benchmarks.detection import evaluation
-
     with place(rank, 2, folder / "meet"), distributed.joined():
         whole, cut = (folder / f"{name}-{rank}" for name in ("whole", "cut"))
         scores = [SLIM.evaluate(backbone, voc, whole, 3)]
@@ -185,7 +184,7 @@ def tune_on(rank: int, voc: Voc, backbone: Path, folder: Path) -> None:
         assert (cut / "detection-checkpoint.pth").exists() == (rank == 0)
         with at_call(SimpleTrainer, "run_step", 3, die):  # two of four iterations are left
             scores.append(SLIM.evaluate(backbone, voc, cut, 3))
-        with pytest.raises(DetectionError) as error, at_call(detector, "check_gradients", 1, poison):
+        with pytest.raises(DetectionError) as error, at_call(tuning, "check_gradients", 1, poison):
             SLIM.evaluate(backbone, voc, folder / f"poisoned-{rank}", 3)
         assert evaluation.of_all_ranks([f"found by {rank}"]) == ([] if rank else ["found by 0", "found by 1"])
     torch.save([scores, str(error.value)], folder / f"told-{rank}.pt")
@@ -378,7 +377,7 @@ def test_a_disk_that_is_full_or_read_only_costs_nothing_but_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     line = ["run", "--strategy", "location", *SMALL, "--results", str(tmp_path)]
-    where = (pretrain, "descend") if phase == "pre-training" else (detector, "write_point")
+    where = (pretrain, "descend") if phase == "pre-training" else (tuning, "write_point")
     with pytest.MonkeyPatch.context() as patch:
 
         def begin() -> None:
@@ -468,7 +467,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(
 def test_a_fine_tuning_s_gradient_that_is_not_finite_stops_before_the_update(
     voc: Voc, backbone: Path, tmp_path: Path, every_step: None
 ) -> None:
-    with at_call(detector, "check_gradients", 3, poison), pytest.raises(DetectionError) as error:
+    with at_call(tuning, "check_gradients", 3, poison), pytest.raises(DetectionError) as error:
         SLIM.evaluate(backbone, voc, tmp_path, seed=3)
     assert str(error.value).startswith("the fine-tuning's gradient is not finite at iteration 2 with lr=0.02")
     assert str(error.value).count("train ") == 2
@@ -479,13 +478,13 @@ def test_a_fine_tuning_s_gradient_that_is_not_finite_stops_before_the_update(
 def test_every_gradient_of_the_detector_is_looked_at(value: float) -> None:
     layer = torch.nn.Linear(2, 2)
     layer(torch.ones(1, 2)).sum().backward()
-    detector.check_gradients(layer)
+    tuning.check_gradients(layer)
     assert layer.bias.grad is not None
     layer.weight.grad = torch.full((2, 2), -3e38)  # of which a sum is not finite
-    detector.check_gradients(layer)
+    tuning.check_gradients(layer)
     layer.bias.grad[1] = value
     with pytest.raises(FloatingPointError, match="a gradient is not finite"):
-        detector.check_gradients(layer)
+        tuning.check_gradients(layer)
 
 
 # --- many at once

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.detection.detector import METRICS
+from benchmarks.detection import CURVE
 from benchmarks.resuming.strict_json import read_lines
 from harness import records
 from harness.cli import main
@@ -82,7 +82,7 @@ def test_a_whole_run_is_drawn_from_the_command_line(tmp_path: Path) -> None:
     assert main([*line, "--tensorboard"]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert shown(folder / tensorboard.PRETRAIN) == expected(records.read_curve(folder), "step")
-    tuning, scores = read_lines(folder / METRICS), json.loads((folder / "scores.json").read_text())
+    tuning, scores = read_lines(folder / CURVE), json.loads((folder / "scores.json").read_text())
     assert shown(folder / tensorboard.BENCHMARK) == {
         **expected(tuning, "iteration"),
         **{f"score/{name}": {tuning[-1]["iteration"]: pytest.approx(score)} for name, score in scores.items()},

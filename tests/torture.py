@@ -26,7 +26,7 @@ from detectron2.engine import SimpleTrainer
 from torch import nn
 
 import benchmarks.detection.loader  # noqa: F401
-from benchmarks.detection import detector
+from benchmarks import detection
 from benchmarks.resuming import checkpoints, files
 from benchmarks.resuming.strict_json import read_lines
 from harness import cli, plugins, records
@@ -210,7 +210,7 @@ def unreadable(results: Path) -> list[str]:
     for record in found:
         try:
             assert record.curve is not None
-            read_lines(record.folder / detector.METRICS)
+            read_lines(record.folder / detection.CURVE)
             for file in record.folder.glob("*checkpoint*.pth"):
                 checkpoints.load(file)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Mask R-CNN on a COCO 2017 folder (METHODS 10.3), which is read and refused whole if any part is unusable."""
+"""Reads a COCO 2017 folder and refuses it whole if any part is unusable (METHODS 10.3)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shown
-from typing import Any, ClassVar, NamedTuple
-
-from benchmarks.detection.detector import SCORES, forget
-from benchmarks.detection.published import Published
+from typing import Any, NamedTuple
 
 TRAIN, TEST = "train2017", "val2017"
 CATEGORIES = 80
 SLACK = 1  # px by which a box may leave its image, by rounding
 SIDE = 65_535  # px: a JPEG has no longer one
 MOST = 2**53  # ids above lose digits in COCO's evaluation
-TASKS = {"bbox": "", "segm": "mask_"}  # task of COCO's evaluation: how our names of its scores begin
 
 Entry = Mapping[str, Any]
 
@@ -71,73 +66,6 @@ class Coco:
             f"{train} train images with {self.train.objects} objects, {test} test images with "
             f"{self.test.objects} objects, {len(self.train.categories)} classes"
         )
-
-
-# --- settings
-
-
-@dataclass(frozen=True)
-class MaskDetector(Published):
-    """Mask R-CNN R50 on COCO 2017: what FPN and C4 share (METHODS 10.3)."""
-
-    official: ClassVar[tuple[int, int]] = (118_287, 5_000)
-
-    encoder: str = "resnet50"
-    norm: str = "SyncBN"
-    anchors: tuple[int, ...] = (32, 64, 128, 256, 512)
-    rpn: int = 256
-    rois: int = 512
-    iterations: int = 90000
-    batch: int = 16
-    decay: tuple[float, ...] = (60000 / 90000, 80000 / 90000)
-    warmup: int = 1000
-    clip: float | None = None
-    sizes: tuple[int, ...] = tuple(range(640, 801, 32))
-    precise_bn: int = 200
-    workers: int = 4
-    mask_convs: int = 0  # 3x3 convolutions of the mask head, before the one that doubles its cells
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.mask_convs < 0:
-            raise CocoError(f"mask_convs={self.mask_convs}: at least 0 was expected")
-
-    def prepare(self, data: Path | None, cache: Path) -> Coco:
-        """Train on train2017, test on val2017; nothing is written to `cache`. Raises CocoError."""
-        if data is None:
-            raise CocoError(f"benchmark {self.name!r} needs a COCO folder: --benchmark-data DIR")
-        return read(data)
-
-    def resolve(self, cfg: Any) -> Any:
-        """The settings with the mask head."""
-        cfg.MODEL.MASK_ON, cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = True, self.mask_convs
-        return super().resolve(cfg)
-
-    @contextmanager
-    def registered(self, data: Coco, scratch: Path) -> Iterator[tuple[str, str]]:
-        """Both splits as detectron2 reads COCO."""
-        from detectron2.data.datasets import register_coco_instances
-
-        names = f"coco-{scratch.name}-train", f"coco-{scratch.name}-test"
-        for name, split in zip(names, (TRAIN, TEST), strict=True):
-            register_coco_instances(name, {}, str(listing(data.folder, split)), str(data.folder / split))
-        try:
-            yield names
-        finally:
-            forget(names)
-
-    def evaluator(self, test: str) -> Any:
-        """COCO's evaluation of the registered test split."""
-        from benchmarks.detection.evaluation import CocoEvaluator
-
-        return CocoEvaluator(test, tuple(TASKS))
-
-    def scores(self, found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """AP of boxes and of masks."""
-        return {prefix + score: found[task][score] for task, prefix in TASKS.items() for score in SCORES}
-
-
-# --- data
 
 
 def listing(folder: Path, split: str) -> Path:

@@ -8,7 +8,8 @@ from textwrap import wrap
 from typing import Any, ClassVar
 
 from benchmarks import Benchmark, outliers
-from benchmarks.detection.detector import DetectionError, Detector, choose, config
+from benchmarks.detection.config import DetectionError, config, require_choices
+from benchmarks.detection.detector import Detector
 
 GPUS = 8  # of each protocol
 CHOICES: dict[str, tuple[Any, ...]] = {"gpus": (1, 2, 4, 8), "precision": ("fp32", "bf16")}
@@ -29,7 +30,7 @@ class Published(Detector, Benchmark):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choose(self, CHOICES)
+        require_choices(self, CHOICES)
         if self.gpus != GPUS and self.batch % GPUS:
             raise DetectionError(f"batch={self.batch}: gpus={self.gpus} needs a multiple of the protocol's {GPUS} GPUs")
 

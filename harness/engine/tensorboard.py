@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.detection.detector import METRICS
+from benchmarks.detection import CURVE
 from benchmarks.resuming.strict_json import read_lines
 from harness import records
 from harness.records import Point
@@ -53,7 +53,7 @@ def finish(folder: Path, scores: Mapping[str, float]) -> None:
     if not (folder / PRETRAIN).exists():
         with live(folder, wanted=True):
             pass
-    points = read_lines(folder / METRICS)
+    points = read_lines(folder / CURVE)
     last = points[-1]["iteration"] if points else 0
     with opened(folder / BENCHMARK) as writer:
         for point in points:

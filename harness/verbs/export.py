@@ -11,9 +11,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.detection.detector import MEAN, STD
 from benchmarks.resuming import files
-from benchmarks.weights import RESNETS, convert, read_backbone
+from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, RESNETS, convert, read_backbone
 from harness import records
 from harness.terminal import say, shown
 from harness.verbs import options
@@ -45,8 +44,8 @@ cfg.MODEL.RESNETS.DEPTH = {{depth}}
 cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = {{channels}}
 cfg.MODEL.RESNETS.STRIDE_IN_1X1 = False
 cfg.INPUT.FORMAT = "RGB"
-cfg.MODEL.PIXEL_MEAN = {MEAN}
-cfg.MODEL.PIXEL_STD = {STD}
+cfg.MODEL.PIXEL_MEAN = {PIXEL_MEAN}
+cfg.MODEL.PIXEL_STD = {PIXEL_STD}
 # with detectron2's own stride and BGR they load too, but compute something else"""
 
 SAFETENSORS = """\

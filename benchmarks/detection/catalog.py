@@ -1,0 +1,73 @@
+"""Data sets in detectron2's catalogs, for as long as they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from benchmarks.data.coco import TEST, TRAIN, Coco, listing
+from benchmarks.data.voc import Record, Voc
+
+
+@contextmanager
+def registered(data: Voc | Coco, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of the train and the test split in detectron2's catalogs; remove them there afterwards."""
+    names = f"{name}-train", f"{name}-test"
+    if isinstance(data, Coco):
+        register_coco(data, names)
+    else:
+        register_voc(data, names)
+    try:
+        yield names
+    finally:
+        unregister(names)
+
+
+def register_voc(voc: Voc, names: tuple[str, str]) -> None:
+    """Enter both splits, with what is difficult, which only the evaluation reads."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    for name, split in zip(names, (voc.train, voc.test), strict=True):
+        DatasetCatalog.register(name, partial(dataset, split, voc.classes))
+        MetadataCatalog.get(name).set(thing_classes=list(voc.classes))
+
+
+def register_coco(coco: Coco, names: tuple[str, str]) -> None:
+    """Enter both splits as detectron2 reads COCO."""
+    from detectron2.data.datasets import register_coco_instances
+
+    for name, split in zip(names, (TRAIN, TEST), strict=True):
+        register_coco_instances(name, {}, str(listing(coco.folder, split)), str(coco.folder / split))
+
+
+def unregister(names: Sequence[str]) -> None:
+    """Remove data sets from detectron2's catalogs."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    for name in names:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def dataset(split: Sequence[Record], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a split of VOC in detectron2's format, with a key `difficult` in each annotation."""
+    from detectron2.structures import BoxMode
+
+    def annotation(box: Sequence[float], label: str, difficult: bool) -> dict[str, Any]:
+        where = {"bbox": list(box), "bbox_mode": BoxMode.XYXY_ABS}
+        return {**where, "category_id": classes.index(label), "difficult": difficult}
+
+    return [
+        {
+            "file_name": str(record.jpeg),
+            "image_id": record.id,
+            "height": record.height,
+            "width": record.width,
+            "annotations": [
+                annotation(*one) for one in zip(record.boxes, record.labels, record.difficult, strict=True)
+            ],
+        }
+        for record in split
+    ]
