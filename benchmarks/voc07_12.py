@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks import Expected
+from benchmarks import Benchmark, Expected
 from benchmarks.data.voc import Voc, VocError, check, read_split
 from benchmarks.detection.published import README, TOLERANCE, Published
 
@@ -16,7 +16,7 @@ CLASSES = 20
 
 
 @dataclass(frozen=True)
-class Voc0712(Published):
+class Voc0712(Published, Benchmark[Voc]):
     """Faster R-CNN R50-C4 on VOC07+12, 24,000 iterations."""
 
     name: ClassVar[str] = "voc07+12"

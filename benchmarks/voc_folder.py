@@ -11,7 +11,7 @@ from benchmarks.detection.detector import Detector
 
 # inherits the detector's fields, so that its settings are set and recorded flat: `--set benchmark.lr=0.01`
 @dataclass(frozen=True)
-class VocFolder(Detector, Benchmark):
+class VocFolder(Detector, Benchmark[Voc]):
     """Faster R-CNN on your own folder in Pascal VOC layout."""
 
     name: ClassVar[str] = "voc-folder"

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks.scenes import Scenes
+from benchmarks import AnyBenchmark, Images
 from harness import plugins
 from harness.engine.backbones import BackboneFile, Pretraining
 from harness.presets import PRESETS, Preset
@@ -27,7 +27,7 @@ class Experiment:
     """Everything that decides a run's scores, save the machine."""
 
     backbone: Pretraining | BackboneFile
-    benchmark: Any
+    benchmark: AnyBenchmark
     benchmark_data: str | None
     seed: int
     trial: int = 0  # of the fine-tunings of one backbone
@@ -59,8 +59,8 @@ class Experiment:
     def divide(self, count: int) -> None:
         """ValueError where so many processes cannot share its batches evenly."""
         trained = {"batch": self.backbone.recipe.batch} if isinstance(self.backbone, Pretraining) else {}
-        judged = {"benchmark.batch": self.benchmark.batch} if self.benchmark.joins else {}
-        for name, batch in {**trained, **judged}.items():
+        tuned = {"benchmark.batch": vars(self.benchmark)["batch"]} if self.benchmark.distributed else {}
+        for name, batch in {**trained, **tuned}.items():
             if batch % count:
                 raise ValueError(f"{name}={batch}: cannot be divided among {count} processes")
 
@@ -175,7 +175,7 @@ def pretraining(
         name=given.strategy,
         strategy=change(plugins.strategy(given.strategy)(), "strategy", changes),
         recipe=recipe,
-        scenes=embedded(preset, benchmark) if given.data is None else None,
+        embedded=embedded(preset, benchmark) if given.data is None else None,
         data=given.data,
     )
 
@@ -202,13 +202,13 @@ def rebuild(settings: dict[str, Any]) -> Pretraining:
         judged, matching = dict(settings["benchmark"]), dict(settings["strategy"])
         name = matching.pop("name")
         refuse_code(name, judged["name"])
-        scenes = embedded_as(settings["data"], restore(plugins.benchmark(judged.pop("name"))(), judged))
+        images = embedded_as(settings["data"], restore(plugins.benchmark(judged.pop("name"))(), judged))
         return Pretraining(
             name=name,
             strategy=restore(plugins.strategy(name)(), matching),
             recipe=restore(Recipe(), settings["recipe"]),
-            scenes=scenes,
-            data=None if scenes else settings["data"],
+            embedded=images,
+            data=None if images else settings["data"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the record's settings are not a run's ({type(error).__name__}: {error})") from error
@@ -223,10 +223,10 @@ def refuse_code(*names: str) -> None:
             )
 
 
-def embedded_as(data: str, benchmark: Any) -> Scenes | None:
-    """The scenes that a record's data names: the benchmark's own or a preset's; None for a folder."""
-    known = [benchmark, *(preset.scenes for preset in PRESETS.values())]
-    return next((one for one in known if isinstance(one, Scenes) and data == f"scenes-{one.fingerprint}"), None)
+def embedded_as(data: str, benchmark: AnyBenchmark) -> Images | None:
+    """Return the embedded images that a record's data names: the benchmark's own or a preset's; None for a folder."""
+    known = [each.embedded_images() for each in (benchmark, *(preset.benchmark for preset in PRESETS.values()))]
+    return next((images for images in known if images and images.id == data), None)
 
 
 def split_change(text: str) -> tuple[str, str, str]:
@@ -247,13 +247,13 @@ def change(settings: Any, part: str, changes: Sequence[tuple[str, str, str]]) ->
     return settings
 
 
-def base_benchmark(preset: Preset, name: str | None, encoder: str) -> Any:
+def base_benchmark(preset: Preset, name: str | None, encoder: str) -> AnyBenchmark:
     """The named benchmark, or the preset's, for backbones of that encoder."""
     if name is None or name == preset.benchmark.name:
         return replace(preset.benchmark, encoder=encoder)
     return replace(plugins.benchmark(name)(), encoder=encoder)
 
 
-def embedded(preset: Preset, benchmark: Any) -> Scenes | None:
-    """The scenes to pre-train on where no folder is given: the benchmark's own, else the preset's."""
-    return benchmark if isinstance(benchmark, Scenes) else preset.scenes
+def embedded(preset: Preset, benchmark: AnyBenchmark) -> Images | None:
+    """Return the images to pre-train on where no folder is given: the benchmark's own, else those of the preset's."""
+    return benchmark.embedded_images() or preset.benchmark.embedded_images()

@@ -152,7 +152,7 @@ def test_list_knows_only_what_is_here(mine: Path, capsys: pytest.CaptureFixture[
     assert "mine" not in capsys.readouterr().out
 
 
-def test_only_detectors_have_an_estimate(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_benchmark_that_does_not_say_its_cost_has_no_estimate(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--benchmark", "mine.linear", *TINY, "--device", "cpu", *PHOTOS]
     assert main(["run", "--strategy", "location", *words, "--dry-run"]) == 0
     assert "benchmark mine.linear: no estimate" in capsys.readouterr().out
@@ -183,7 +183,7 @@ BENCHMARK = FILES["mine/linear.py"]
         ("strategy", "@dataclass(frozen=True)", "", "STRATEGY is not a dataclass: @dataclass(frozen=True) is missing"),
         ("strategy", "inset: float = 0.1", "inset: float", "has fields without a default: inset"),
         ("strategy", "def __call__", "def call", "does not define __call__"),
-        ("benchmark", "Linear(Benchmark)", "Linear", "does not inherit from benchmarks.Benchmark"),
+        ("benchmark", "Linear(Benchmark[Photos])", "Linear", "does not inherit from benchmarks.Benchmark"),
         ("benchmark", "@dataclass(frozen=True)", "", "BENCHMARK is not a dataclass"),
         ("benchmark", "def prepare", "def prepared", "does not define prepare"),
         ("benchmark", "def evaluate", "def evaluated", "does not define evaluate"),

@@ -1,4 +1,4 @@
-"""The published protocols: settings to the last key, fewer GPUs, doubtful scores, a small run of each."""
+"""The published protocols: settings to the last key, fewer GPUs, implausible scores, a small run of each."""
 
 import json
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from benchmarks.coco_fpn import CocoFpn
 from benchmarks.data.voc import Voc
 from benchmarks.detection.config import config
 from benchmarks.detection.detector import Detector
+from benchmarks.detection.mask import MaskDetector
 from benchmarks.detection.published import Published
 from benchmarks.detection.tuning import train_in_bf16
 from benchmarks.scenes import DEMO
@@ -231,12 +232,12 @@ def test_only_the_published_have_gpus_and_a_precision() -> None:
         ),
     ],
 )
-def test_remarks_say_what_departs(detector: Published, data: Any, lines: list[str]) -> None:
-    assert detector.remarks(data) == lines
+def test_notes_say_what_departs(detector: Published, data: Any, lines: list[str]) -> None:
+    assert detector.notes(data) == lines
     assert max(map(len, lines)) <= 80
 
 
-# --- doubts
+# --- warnings
 
 
 @pytest.mark.parametrize(
@@ -251,13 +252,13 @@ def test_remarks_say_what_departs(detector: Published, data: Any, lines: list[st
         (61.3, True, "AP 61.3 of a trained backbone is above the expected 60.2 ± 1.0 (PixPro, 400 epochs: README of"),
     ],
 )
-def test_a_score_outside_of_what_is_known_is_doubted(score: float, trained: bool, line: str | None) -> None:
-    found = Voc0712().doubts({"AP": score, "AP50": 0.0, "AP75": 0.0}, VOC, trained)
+def test_a_score_outside_of_what_is_known_is_warned(score: float, trained: bool, line: str | None) -> None:
+    found = Voc0712().warnings({"AP": score, "AP50": 0.0, "AP75": 0.0}, VOC, trained)
     assert [one.startswith(str(line)) for one in found] == ([] if line is None else [True])
 
 
 @pytest.mark.parametrize(
-    ("detector", "data", "doubted"),
+    ("detector", "data", "warned"),
     [
         (Voc0712(), VOC, True),
         (Voc0712(workers=0), VOC, True),
@@ -267,37 +268,37 @@ def test_a_score_outside_of_what_is_known_is_doubted(score: float, trained: bool
         (Voc0712(), LESS, False),
     ],
 )
-def test_only_the_protocol_itself_is_compared(detector: Published, data: Any, doubted: bool) -> None:
-    assert bool(detector.doubts({"AP": 2.0}, data, trained=True)) == doubted
+def test_only_the_protocol_itself_is_compared(detector: Published, data: Any, warned: bool) -> None:
+    assert bool(detector.warnings({"AP": 2.0}, data, trained=True)) == warned
 
 
 @pytest.mark.parametrize(
     ("detector", "random", "best"), [(CocoFpn(), (32.8, 29.9), (41.4, 37.4)), (CocoC4(), (26.4, 29.3), (40.5, 35.3))]
 )
-def test_boxes_and_masks_are_doubted_apart(
+def test_boxes_and_masks_are_warned_apart(
     detector: Published, random: tuple[float, float], best: tuple[float, float]
 ) -> None:
     data = counts(118287, 5000)
-    assert detector.doubts({"AP": random[0], "mask_AP": random[1]}, data, trained=False) == []
-    assert detector.doubts({"AP": best[0], "mask_AP": best[1]}, data, trained=True) == []
-    (line,) = detector.doubts({"AP": best[0], "mask_AP": best[1] + 1.1}, data, trained=True)
+    assert detector.warnings({"AP": random[0], "mask_AP": random[1]}, data, trained=False) == []
+    assert detector.warnings({"AP": best[0], "mask_AP": best[1]}, data, trained=True) == []
+    (line,) = detector.warnings({"AP": best[0], "mask_AP": best[1] + 1.1}, data, trained=True)
     assert line.startswith(f"mask_AP {best[1] + 1.1:.1f} of a trained backbone is above")
 
 
 EMPTY = Voc(Path(), (), (), ())
 
 
-def test_the_demos_records_are_not_doubted() -> None:
+def test_the_demos_records_are_not_warned() -> None:
     from harness.records import read_all
 
     records = read_all(ROOT / "results" / "demo")[0]
     assert len(records) == 33
     for record in records:
-        assert DEMO.doubts(record.scores or {}, EMPTY, record.strategy != "random") == []
+        assert DEMO.warnings(record.scores or {}, EMPTY, record.strategy != "random") == []
     assert PRESETS["demo"].benchmark == DEMO
-    (line,) = DEMO.doubts({"AP": 8.0}, EMPTY, trained=False)
+    (line,) = DEMO.warnings({"AP": 8.0}, EMPTY, trained=False)
     assert line.startswith("AP 8.0 of a random backbone is above the expected 4.3 ± 3.5 (random: results/demo/runs, ")
-    assert replace(DEMO, iterations=9).doubts({"AP": 8.0}, EMPTY, trained=False) == []
+    assert replace(DEMO, iterations=9).warnings({"AP": 8.0}, EMPTY, trained=False) == []
 
 
 # --- real runs
@@ -348,7 +349,7 @@ BOXES, MASKS = ["AP", "AP50", "AP75"], ["mask_AP", "mask_AP50", "mask_AP75"]
     [(Voc0712(), "voc07_12", BOXES), (CocoFpn(), "coco", BOXES + MASKS), (CocoC4(), "coco", BOXES + MASKS)],
 )
 def test_two_iterations_and_an_evaluation(
-    detector: Published,
+    detector: Voc0712 | MaskDetector,
     folder: str,
     names: list[str],
     request: pytest.FixtureRequest,
@@ -400,7 +401,7 @@ def test_only_what_has_a_gradient_is_in_bf16_and_never_a_box() -> None:
 
 @pytest.mark.parametrize(("detector", "folder"), [(Voc0712(), "voc07_12"), (CocoFpn(channels=16, fc=32), "coco")])
 def test_two_iterations_in_bf16(
-    detector: Published, folder: str, request: pytest.FixtureRequest, tmp_path: Path
+    detector: Voc0712 | MaskDetector, folder: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     import torch
     import torchvision

@@ -111,8 +111,9 @@ def test_the_same_records_give_the_same_bytes_and_name_no_machine(tmp_path: Path
 def test_hostile_records_come_out_as_text(tmp_path: Path) -> None:
     facts = {"versions": {BAD: BAD}}
     told = {
-        "remarks": [BAD],
-        "doubts": [BAD + "\u202e"],
+        "notes": [BAD],
+        "doubts": ["of an older record"],
+        "warnings": [BAD + "\u202e"],
         "code": {"commit": BAD, "dirty": True},
         "machine": {"device": BAD},
     }
@@ -132,7 +133,8 @@ def test_hostile_records_come_out_as_text(tmp_path: Path) -> None:
     found = Page(text)
     check_is_alone(found)
     assert "\u202e" not in text
-    assert f"doubts: {BAD}\\u202e" in found.text
+    assert f"warnings: {BAD}\\u202e" in found.text
+    assert "doubts: of an older record" in found.text
     assert f"it is {BAD}" in found.text or f"{BAD}={BAD}" in found.text
     assert "b\\u202e<script>: not a run's name" in found.text
     assert "c/config.json: not a readable record (seed is not what it should be)" in found.text

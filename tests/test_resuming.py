@@ -585,4 +585,4 @@ def test_two_processes_compose_the_same_scenes(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(compose, "write", slower)
     assert scenes.folder(tmp_path).is_dir()
-    assert [file.name for file in tmp_path.iterdir()] == [f"scenes-{scenes.fingerprint}"]
+    assert [file.name for file in tmp_path.iterdir()] == [scenes.id]

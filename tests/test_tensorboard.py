@@ -94,7 +94,7 @@ def test_a_whole_run_is_drawn_from_the_command_line(tmp_path: Path) -> None:
 def test_what_others_trained_is_drawn_at_the_end_and_once(tmp_path: Path) -> None:
     (tmp_path / "curve.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
     for _ in range(2):
-        tensorboard.finish(tmp_path, {"accuracy": 75.0})
+        tensorboard.finish(tmp_path, {"accuracy": 75.0}, curve=None)
     assert shown(tmp_path / tensorboard.PRETRAIN) == {"loss": {1: 2.0, 2: 1.0}}
     assert shown(tmp_path / tensorboard.BENCHMARK) == {"score/accuracy": {0: 75.0}}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from benchmarks import Benchmark
 from benchmarks.data.coco import Coco, CocoError, read
 from benchmarks.detection.config import DetectionError
 from benchmarks.detection.published import Published
@@ -19,7 +20,7 @@ TASKS = {"bbox": "", "segm": "mask_"}  # task of COCO's evaluation: how our name
 
 
 @dataclass(frozen=True)
-class MaskDetector(Published):
+class MaskDetector(Published, Benchmark[Coco]):
     """Mask R-CNN R50 on COCO 2017: what FPN and C4 share (METHODS 10.3)."""
 
     official: ClassVar[tuple[int, int]] = (118_287, 5_000)

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from textwrap import wrap
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from benchmarks import Benchmark, outliers
+from benchmarks import Expected, out_of_range
+from benchmarks.data.coco import Coco
+from benchmarks.data.voc import Voc
 from benchmarks.detection.config import DetectionError, config, require_choices
 from benchmarks.detection.detector import Detector
 
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
 GPUS = 8  # of each protocol
-CHOICES: dict[str, tuple[Any, ...]] = {"gpus": (1, 2, 4, 8), "precision": ("fp32", "bf16")}
+CHOICES: dict[str, tuple[object, ...]] = {"gpus": (1, 2, 4, 8), "precision": ("fp32", "bf16")}
 COLUMNS = 80  # of a terminal
 TOLERANCE = 1.0  # five times the deviation of AP between identical fine-tunings (METHODS 10.5); the factor is ours
 README = "README of PixPro, METHODS 11.3"
 
 
 @dataclass(frozen=True)
-class Published(Detector, Benchmark):
+class Published(Detector):
     """A protocol on 8 GPUs with the number of its images and the scores known of it."""
 
+    name: ClassVar[str]
+    expected: ClassVar[tuple[Expected, ...]]
     official: ClassVar[tuple[int, int]]  # images of train and test
 
     gpus: int = GPUS  # of the protocol's 8: batch, rate and iterations are scaled linearly to so many
@@ -34,15 +41,18 @@ class Published(Detector, Benchmark):
         if self.gpus != GPUS and self.batch % GPUS:
             raise DetectionError(f"batch={self.batch}: gpus={self.gpus} needs a multiple of the protocol's {GPUS} GPUs")
 
-    def resolve(self, cfg: Any) -> Any:
-        """The precision, and detectron2's linear rule for fewer GPUs, which leaves alone precise BN's iterations."""
+    def resolve(self, cfg: CfgNode) -> CfgNode:
+        """Return detectron2's config with the precision, scaled to fewer GPUs by detectron2's linear rule.
+
+        The rule leaves the iterations of precise BN as they are.
+        """
         from detectron2.engine import DefaultTrainer
 
         cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.AMP.ENABLED = GPUS, self.precision == "bf16"
         return DefaultTrainer.auto_scale_workers(cfg, self.gpus)
 
-    def remarks(self, data: Any) -> list[str]:
-        """How the run departs from the 8 GPUs, the precision and the data of the publication."""
+    def notes(self, data: Voc | Coco) -> list[str]:
+        """Return how the run departs from the 8 GPUs, the precision and the data of the publication."""
         found = [self._on_gpus(data)]
         if self.precision != "fp32":
             found.append(f"not the published precision: fine-tuned in {self.precision} instead of fp32, tested in fp32")
@@ -51,7 +61,7 @@ class Published(Detector, Benchmark):
             found.append(text.format(*data.images, *self.official))
         return [line for text in found for line in wrap(text, COLUMNS, break_on_hyphens=False)]
 
-    def _on_gpus(self, data: Any) -> str:
+    def _on_gpus(self, data: Voc | Coco) -> str:
         if self.gpus == GPUS:
             return (
                 f"{self.name} is defined on {GPUS} GPUs: one device here takes all {self.batch} images of a batch, "
@@ -64,7 +74,10 @@ class Published(Detector, Benchmark):
             f"lr {solver.BASE_LR:g}, {solver.MAX_ITER:,} iterations, {solver.WARMUP_ITERS:,} of them warm-up"
         )
 
-    def doubts(self, scores: Mapping[str, float], data: Any, trained: bool) -> list[str]:
-        """Scores outside of the known ones, where settings (save `workers`) and data are the publication's."""
+    def warnings(self, scores: Mapping[str, float], data: Voc | Coco, trained: bool) -> list[str]:
+        """Return a line on each score outside of the known ones.
+
+        It needs the publication's data and settings, save `workers`.
+        """
         same = replace(self, workers=type(self).workers) == type(self)() and data.images == self.official
-        return list(outliers(self.expected, scores, trained)) if same else []
+        return list(out_of_range(self.expected, scores, trained)) if same else []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks import Benchmark, Expected, outliers
+from benchmarks import Benchmark, Expected, Images, out_of_range
 from benchmarks.data.voc import Voc, read
 from benchmarks.detection.detector import Detector
 from benchmarks.scenes.layout import Layout, fingerprint
@@ -22,7 +22,7 @@ RECORDS = "results/demo/runs"
 
 
 @dataclass(frozen=True)
-class Scenes(Detector, Benchmark):
+class Scenes(Detector, Benchmark[Voc]):
     """Faster R-CNN on the embedded data, synthetic composites."""
 
     name: ClassVar[str] = "scenes"
@@ -48,15 +48,24 @@ class Scenes(Detector, Benchmark):
         return {"trainval": self.train, "test": self.test}
 
     @property
-    def fingerprint(self) -> str:
-        """Differs whenever the scenes do."""
-        return fingerprint(self.layout, self.counts, self.draw)
+    def id(self) -> str:
+        """A name that differs whenever the scenes do."""
+        return f"scenes-{fingerprint(self.layout, self.counts, self.draw)}"
+
+    @property
+    def count(self) -> int:
+        """Scenes to pre-train on."""
+        return self.train
+
+    def embedded_images(self) -> Images:
+        """Return its train split, of which a pre-training sees no labels."""
+        return self
 
     def folder(self, cache: Path) -> Path:
-        """The Pascal VOC folder of these scenes, composed now unless the cache has it."""
+        """Return the Pascal VOC folder of these scenes, composed now unless the cache has it."""
         from benchmarks.scenes.compose import write  # numpy and Pillow, which the command line need not wait for
 
-        folder = cache / f"scenes-{self.fingerprint}"
+        folder = cache / self.id
         if not folder.exists():
             try:
                 write(folder, self.layout, self.counts, self.draw, progress=sys.stderr.isatty())
@@ -71,9 +80,10 @@ class Scenes(Detector, Benchmark):
             raise ValueError(f"benchmark {self.name!r} composes its own data: use --benchmark voc-folder for {data}")
         return read(self.folder(cache))
 
-    def doubts(self, scores: Mapping[str, float], data: Voc, trained: bool) -> list[str]:
-        """Scores outside of the recorded ones, where the settings (save `workers`) are the demo's."""
-        return list(outliers(self.expected, scores, trained)) if replace(self, workers=DEMO.workers) == DEMO else []
+    def warnings(self, scores: Mapping[str, float], data: Voc, trained: bool) -> list[str]:
+        """Return a line on each score outside of the recorded ones; it needs the demo's settings, save `workers`."""
+        same = replace(self, workers=DEMO.workers) == DEMO
+        return list(out_of_range(self.expected, scores, trained)) if same else []
 
 
 DEMO = Scenes(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.scenes import Scenes
+from benchmarks import Images
 from benchmarks.weights import read_backbone
 from harness import ROOT, records
 from harness.engine import distributed, provenance
@@ -45,7 +45,7 @@ class Pretraining:
     name: str  # the strategy's
     strategy: Any
     recipe: Recipe
-    scenes: Scenes | None  # to pre-train on; None: the folder
+    embedded: Images | None  # to pre-train on, of a benchmark; None: those of the folder
     data: str | None  # folder to pre-train on, as the user wrote it
 
     @property
@@ -54,7 +54,7 @@ class Pretraining:
         return {
             "strategy": {"name": self.name, **describe(self.strategy)},
             "recipe": describe(self.recipe),
-            "data": self.data if self.scenes is None else f"scenes-{self.scenes.fingerprint}",
+            "data": self.embedded.id if self.embedded else self.data,
         }
 
 

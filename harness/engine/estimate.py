@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from benchmarks.detection.detector import Detector
+from benchmarks import Cost
 from benchmarks.resuming.training import Training
 from harness.engine.backbones import BackboneFile, Pretraining
 from harness.engine.images import existing_folder, list_images
@@ -26,7 +26,6 @@ from methods.views import View
 SIZES = 2, 8  # images of the measured steps
 IMAGENET = 1_281_167  # images, where no folder says how many
 BASE = 0.6  # GiB: Python, torch and the loader
-HEADS = {"fpn": 1.5, "c4": 6.0}  # a detector's step as a multiple of its backbone's, measured within a factor of two
 GIB = 2**30
 
 
@@ -76,8 +75,12 @@ def training_seconds(recipe: Recipe, images: int, found: Probe) -> float:
 
 
 def hours(experiment: Experiment, machine: Machine) -> float:
-    """Of a whole run on this machine, good to a factor of two."""
-    seconds, trained = detector_seconds(experiment, machine), experiment.backbone
+    """Return the hours of a whole run on this machine, good to a factor of two; ValueError where nothing is known."""
+    benchmark, trained = experiment.benchmark, experiment.backbone
+    cost = benchmark.cost()
+    if cost is None:
+        raise ValueError(f"no estimate of benchmark {benchmark.name} before a run of it is recorded")
+    seconds = benchmark_seconds(cost, benchmark.encoder, machine)
     if isinstance(trained, Pretraining) and trained.strategy.trains:
         found = probe(trained.strategy, trained.recipe, machine)
         seconds += training_seconds(trained.recipe, count_images(trained)[0], found)
@@ -86,8 +89,8 @@ def hours(experiment: Experiment, machine: Machine) -> float:
 
 def count_images(trained: Pretraining) -> tuple[int, str]:
     """How many images there are to pre-train on, and where."""
-    if trained.scenes:
-        return trained.scenes.train, "embedded scenes"
+    if trained.embedded:
+        return trained.embedded.count, "embedded images"
     if trained.data is None:
         return IMAGENET, "ImageNet's count, as no --data is given"
     folder = existing_folder(trained.data)
@@ -125,25 +128,20 @@ def noise(recipe: Recipe, count: int, device: torch.device) -> tuple[View, View]
 
 
 def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
-    """Lines on the detector's fine-tuning."""
-    detector, name = experiment.benchmark, experiment.benchmark.name
-    if not isinstance(detector, Detector):
-        return [f"benchmark {name}: no estimate, since it trains no detector"]
-    return [
-        f"benchmark {name}: {detector.iterations:,} iterations of {detector.batch} images at {detector.sizes[-1]} px",
-        f"  about {duration(detector_seconds(experiment, machine))}",
-    ]
+    """Return lines on the benchmark."""
+    name, cost = experiment.benchmark.name, experiment.benchmark.cost()
+    if cost is None:
+        return [f"benchmark {name}: no estimate, since it does not say what it costs"]
+    seconds = benchmark_seconds(cost, experiment.benchmark.encoder, machine)
+    return [f"benchmark {name}: {cost.work}", f"  about {duration(seconds)}"]
 
 
-def detector_seconds(experiment: Experiment, machine: Machine) -> float:
-    """Of the detector's fine-tuning; ValueError for a benchmark that trains none."""
-    if not isinstance(experiment.benchmark, Detector):
-        raise ValueError(f"no estimate of benchmark {experiment.benchmark.name} before a run of it is recorded")
-    detector, device = experiment.benchmark, torch.device(machine.device)
-    network, side = build_encoder(detector.encoder, zero_init=False).to(device), detector.sizes[-1]
+def benchmark_seconds(cost: Cost, encoder: str, machine: Machine) -> float:
+    """Return the seconds of a benchmark, from those of the encoder's pass over an image of noise."""
+    device = torch.device(machine.device)
+    network, side = build_encoder(encoder, zero_init=False).to(device), cost.side
     image = torch.randn(1, 3, side, side, device=device)
-    seconds = fastest(lambda: network(image).mean().backward(), device) * HEADS[detector.family]
-    return float(seconds * detector.iterations * detector.batch)
+    return fastest(lambda: network(image).mean().backward(), device) * cost.factor * cost.images
 
 
 def fastest(step: Callable[[], object], device: torch.device) -> float:

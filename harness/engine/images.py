@@ -16,9 +16,9 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def source_folder(training: Pretraining, cache: Path) -> Path:
-    """Return the folder of the images to pre-train on: embedded scenes, composed if need be, or the user's."""
-    if training.scenes:
-        return training.scenes.folder(cache)
+    """Return the folder of the images to pre-train on: those that come with a benchmark, or the user's."""
+    if training.embedded:
+        return training.embedded.folder(cache)
     if training.data is None:
         raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
     return existing_folder(training.data)

@@ -49,23 +49,22 @@ def make(
     """Make the run in a folder that this process has claimed."""
     if records.discard_stale(folder, source.key):
         print_now("code or data are not those that this run began with: its pre-training starts again")
-    remarks = experiment.benchmark.remarks(data)
-    records.begin(folder, experiment.settings, **facts(data, source, machine), remarks=remarks)
-    print_now(*remarks)
+    notes = experiment.benchmark.notes(data)
+    records.begin(folder, experiment.settings, **facts(data, source, machine), notes=notes)
+    print_now(*notes)
 
     def work() -> dict[str, float]:
         with clock(folder, "pretrain"):
             records.note(folder, backbone=source.write(folder))
         with clock(folder, "benchmark"):
             scores = evaluate(experiment, data, machine, folder)
-        doubts = experiment.benchmark.doubts(scores, data, source.trained)
-        records.note(folder, doubts=doubts)
+        records.note(folder, warnings=experiment.benchmark.warnings(scores, data, source.trained))
         if watch.tensorboard:
-            tensorboard.finish(folder, scores)
+            tensorboard.finish(folder, scores, experiment.benchmark.curve)
         return scores
 
     records.finish(folder, observers.observe(folder, experiment.settings, work, watch.observers))
-    print_now(*(f"doubtful: {doubt}" for doubt in records.read_provenance(folder)["doubts"]))
+    print_now(*(f"warning: {line}" for line in records.read_provenance(folder)["warnings"]))
 
 
 def facts(data: Data, source: BackboneSource, machine: Machine) -> dict[str, Any]:
@@ -83,11 +82,11 @@ def facts(data: Data, source: BackboneSource, machine: Machine) -> dict[str, Any
 
 
 def evaluate(experiment: Experiment, data: Data, machine: Machine, folder: Path) -> dict[str, float]:
-    """Return the benchmark's scores of the backbone in a run's folder, made with all ranks if the benchmark does so."""
-    seed, backbone = experiment.tuning_seed, folder / records.BACKBONE
-    if experiment.benchmark.joins:
-        distributed.broadcast_job("benchmark", str(backbone), str(seed))
-    scores = experiment.benchmark.evaluate(backbone, data, folder, seed, machine.device)
+    """Return the scores of what the benchmark judges in a run's folder, made on all ranks if it is distributed."""
+    seed, weights = experiment.tuning_seed, folder / f"{experiment.benchmark.judges}.pth"
+    if experiment.benchmark.distributed:
+        distributed.broadcast_job("benchmark", str(weights), str(seed))
+    scores = experiment.benchmark.evaluate(weights, data, folder, seed, machine.device)
     return {name: float(score) for name, score in scores.items()}
 
 
@@ -101,9 +100,9 @@ def worker_loop(experiment: Experiment, machine: Machine, results: Path, cache: 
                     if source.train is None or source.key != key:
                         raise ValueError(f"rank {distributed.world().rank} has other code or images than rank 0")
                     source.train(Path(scratch))
-                case "benchmark", backbone, seed:
+                case "benchmark", weights, seed:
                     data = experiment.benchmark.prepare(named_data(experiment), cache)
-                    experiment.benchmark.evaluate(Path(backbone), data, Path(scratch), int(seed), machine.device)
+                    experiment.benchmark.evaluate(Path(weights), data, Path(scratch), int(seed), machine.device)
 
 
 def print_now(*lines: str) -> None:

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.detection import CURVE
 from benchmarks.resuming.strict_json import read_lines
 from harness import records
 from harness.records import Point
@@ -45,15 +44,15 @@ def live(folder: Path, wanted: bool) -> Iterator[Callable[[Point], None]]:
         yield show
 
 
-def finish(folder: Path, scores: Mapping[str, float]) -> None:
-    """Write the benchmark's curve, if it has one, and the scores, at its last iteration.
+def finish(folder: Path, scores: Mapping[str, float], curve: str | None) -> None:
+    """Write the benchmark's curve, a file of the folder, if it has one, and the scores, at its last iteration.
 
     The pre-training's curve too, if that was not written live: by a try without TensorBoard, or by another run.
     """
     if not (folder / PRETRAIN).exists():
         with live(folder, wanted=True):
             pass
-    points = read_lines(folder / CURVE)
+    points = read_lines(folder / curve) if curve else []
     last = points[-1]["iteration"] if points else 0
     with opened(folder / BENCHMARK) as writer:
         for point in points:

@@ -12,6 +12,7 @@ from harness.evidence.rows import settings_of as record_of
 from harness.records import Record
 
 Settings = dict[str, dict[str, str]]  # row → dotted setting → value
+NOTES = "notes", "warnings", "remarks", "doubts"  # of a record; older ones have the last two
 OURS = (  # settings that the paper leaves open (METHODS 14) and the recipe decides: how a dotted name begins
     "recipe.epochs", "recipe.batch", "recipe.lr", "recipe.heads.", "recipe.similarity", "recipe.global_weight",
     "recipe.blur", "strategy.",
@@ -111,6 +112,6 @@ def seconds_of(run: Record) -> str:
 
 
 def told(run: Record, key: str) -> list[str]:
-    """The benchmark's remarks or doubts."""
+    """Return the benchmark's notes or warnings."""
     found = run.provenance.get(key)
     return [f"{key}: {line}" for line in found] if isinstance(found, list) else []

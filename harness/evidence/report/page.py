@@ -18,6 +18,7 @@ from benchmarks.resuming import files
 from harness import records
 from harness.evidence.render import scale
 from harness.evidence.report.appendix import (
+    NOTES,
     Grid,
     choices,
     commit_of,
@@ -67,7 +68,7 @@ def render(known: Known, figures: Path) -> str:
         runs=run_grid(known.runs, machines, set(counted)),
         machines=Grid("Devices and versions", ["", "device", "versions"],
                       [[letter(machines.index(one)), *one] for one in machines], numeric=False),
-        told=[(run.id, line) for run in known.runs for key in ("remarks", "doubts") for line in told(run, key)],
+        told=[(run.id, line) for run in known.runs for key in NOTES for line in told(run, key)],
         left_out=left_out(rows, known.runs) if any(not row.missing for row in rows) else [],
         broken=known.broken,
     )  # fmt: skip
