@@ -15,21 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
 
+import benchmarks
 import harness.verbs
 import methods.strategies
-from benchmarks import Benchmark
+from benchmarks import AnyBenchmark, Benchmark
 from methods.boxes import BOXES
 from methods.correspondence import Strategy
 from methods.sampling import SAMPLERS
 from methods.similarity import SIMILARITIES
-
-BENCHMARKS = {  # name on the command line: module, whose BENCHMARK it is
-    "scenes": "benchmarks.scenes",
-    "voc-folder": "benchmarks.voc_folder",
-    "voc07+12": "benchmarks.voc07_12",
-    "coco-fpn": "benchmarks.coco_fpn",
-    "coco-c4": "benchmarks.coco_c4",
-}
 
 
 class UnknownName(ValueError):
@@ -92,9 +85,35 @@ def strategy(name: str) -> Any:
     return chosen(name, modules, Contract("strategy", Strategy, ("__call__",)))
 
 
-def benchmark(name: str) -> Any:
+def benchmark_modules() -> dict[str, str]:
+    """Return name → module of every file and package in benchmarks/ that sets BENCHMARK."""
+    folders = [Path(folder) for folder in benchmarks.__path__]
+    files = sorted(file for folder in folders for kind in ("*.py", "*/__init__.py") for file in folder.glob(kind))
+    named = {benchmark_name(file): file.parent.name if file.stem == "__init__" else file.stem for file in files}
+    return {name: f"benchmarks.{module}" for name, module in named.items() if name}
+
+
+def benchmark_name(file: Path) -> str | None:
+    """Return the `name` of the class that a file sets BENCHMARK to, read without running it; None if it sets none."""
+    text = file.read_text(encoding="utf-8")
+    if "\nBENCHMARK = " not in text:
+        return None
+    lines = ast.parse(text).body
+    classes = {line.name: line.body for line in lines if isinstance(line, ast.ClassDef)}
+    for line in lines:
+        match line:
+            case ast.Assign(targets=[ast.Name(id="BENCHMARK")], value=ast.Name(id=exported)):
+                for member in classes.get(exported, []):
+                    match member:
+                        case ast.AnnAssign(target=ast.Name(id="name"), value=ast.Constant(value=str(name))):
+                            return name
+    return None
+
+
+def benchmark(name: str) -> type[AnyBenchmark]:
     """The benchmark class of a name, or of a dotted path outside the checkout such as mine.linear."""
-    return chosen(name, BENCHMARKS, Contract("benchmark", Benchmark, ("name", "prepare", "evaluate"), ("encoder",)))
+    contract = Contract("benchmark", Benchmark, ("name", "prepare", "evaluate"), ("encoder",))
+    return cast("type[AnyBenchmark]", chosen(name, benchmark_modules(), contract))
 
 
 def chosen(name: str, modules: Mapping[str, str], contract: Contract) -> Any:
@@ -161,7 +180,7 @@ def summaries() -> dict[str, dict[str, str]]:
         "samplers": {name: first_line(inspect.getdoc(found)) for name, found in SAMPLERS.items()},
         "boxes": {name: first_line(inspect.getdoc(found)) for name, found in BOXES.items()},
         "similarities": {name: first_line(inspect.getdoc(found)) for name, found in SIMILARITIES.items()},
-        "benchmarks": {name: first_line(inspect.getdoc(benchmark(name))) for name in BENCHMARKS},
+        "benchmarks": {name: first_line(inspect.getdoc(benchmark(name))) for name in benchmark_modules()},
     }
 
 

@@ -6,12 +6,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from torchvision.models import resnet18
 
+import benchmarks
 from harness import ROOT, plugins
 from harness.cli import main
 from harness.experiment import rebuild
@@ -122,7 +124,7 @@ def test_the_linear_probe_leaves_each_image_out(mine: Path, monkeypatch: pytest.
     torch.manual_seed(0)
     features, labels = torch.randn(20, 4).double(), torch.arange(20) % 2
     features[:, 0] += labels
-    found = plugins.benchmark("mine.linear")
+    found: Any = plugins.benchmark("mine.linear")
     monkeypatch.setattr(found, "read", lambda *_: (features, labels))
     (score,) = found(ridge=2.0).evaluate(mine, found().prepare(mine / "photos", mine), mine, 0).values()
     right = 0
@@ -136,7 +138,7 @@ def test_the_linear_probe_leaves_each_image_out(mine: Path, monkeypatch: pytest.
 
 
 def test_the_linear_probe_reads_the_backbone(mine: Path) -> None:
-    benchmark = plugins.benchmark("mine.linear")()
+    benchmark: Any = plugins.benchmark("mine.linear")()
     state = {name: value for name, value in resnet18().state_dict().items() if not name.startswith("fc.")}
     torch.save(state, mine / "backbone.pth")
     features, labels = benchmark.read(mine / "backbone.pth", mine / "photos", "cpu")
@@ -150,6 +152,23 @@ def test_the_linear_probe_reads_the_backbone(mine: Path) -> None:
 def test_list_knows_only_what_is_here(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     assert "mine" not in capsys.readouterr().out
+
+
+def test_a_file_in_benchmarks_is_listed_and_made_by_the_name_that_it_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path)])
+    for name in ("ridge", "package/__init__"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        called = f"by-{name[:5]}"
+        (tmp_path / f"{name}.py").write_text(BENCHMARK.replace("= __name__", f'= "{called}"'), encoding="utf-8")
+    (tmp_path / "reader.py").write_text("raise ValueError\n")  # a file that sets none is not run
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    for called in ("by-ridge", "by-packa", "scenes", "voc07+12"):
+        assert called in text
+        assert plugins.benchmark(called).name == called
+    assert "reader" not in text
 
 
 def test_a_benchmark_that_does_not_say_its_cost_has_no_estimate(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -575,7 +575,7 @@ def every_field() -> list[tuple[list[str], str]]:
         assert isinstance(made, Pretraining)
         found += [(words, path) for path in paths(made.strategy, "match.")]
     found += [(chosen[0], path) for path in paths(Recipe(), "")]
-    for name in plugins.BENCHMARKS:
+    for name in plugins.benchmark_modules():
         words = [*chosen[0], "--benchmark", name, *(["--preset", "paper"] if name in PUBLISHED else [])]
         found += [(words, path) for path in paths(plugins.benchmark(name)(), "benchmark.")]
     return [*found, *((chosen[0], name) for name in NAMES)]
