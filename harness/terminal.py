@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from pathlib import Path
 
 from harness.records import visible
+
+WIDTH = 80  # columns
 
 
 def one_line(error: Exception) -> str:
@@ -17,6 +21,17 @@ def one_line(error: Exception) -> str:
 def say(text: str) -> None:
     """Print text that may quote a record, with every control character made visible."""
     print("\n".join(map(visible, text.split("\n"))))
+
+
+def suggest(*lines: str) -> None:
+    """Print what may be typed next, if somebody reads it on a terminal."""
+    if sys.stdout.isatty():
+        print("\n".join(f"{'next:' if number == 0 else '     '} {line}" for number, line in enumerate(lines)))
+
+
+def fold(text: str) -> str:
+    """Return a long line on lines of at most 80 columns, of which all but the first are indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def shown(path: Path) -> Path:

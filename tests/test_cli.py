@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import ROOT, plugins, verbs
+from harness import ROOT, experiment, plugins, verbs
 from harness.cli import main
 from harness.engine.images import list_images
+from harness.verbs import doctor, run
 from tests.pictures import photos
 
 SMALL = [
@@ -76,13 +78,6 @@ def test_the_table_counts_the_run_of_its_words(results: Path, capsys: pytest.Cap
     assert {row["n"] for row in json.loads(capsys.readouterr().out)} == {0}
 
 
-def test_show_tells_settings_scores_and_files(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "location", "--results", str(results)]) == 0
-    text = capsys.readouterr().out
-    for word in ("COMPLETED", '"epochs": 1', '"AP50"', "backbone.pth", '"commit"'):
-        assert word in text
-
-
 def test_a_broken_record_does_not_break_the_table(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = results / "runs" / "broken"
     broken.mkdir()
@@ -90,6 +85,80 @@ def test_a_broken_record_does_not_break_the_table(results: Path, capsys: pytest.
     assert main(["table", "A1", "--results", str(results)]) == 0
     assert "left out" in capsys.readouterr().err
     shutil.rmtree(broken)
+
+
+def test_a_row_of_one_s_own_stands_before_the_controls(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = SMALL[: SMALL.index("--workers")]
+    line = [
+        "table",
+        "A1",
+        *settings,
+        "--results",
+        str(results),
+        "--row",
+        "mine=--strategy location --set strategy.sampler.side=7",
+    ]
+    assert main([*line, "--row", "more=--strategy random"]) == 0
+    rows = [row for row in capsys.readouterr().out.splitlines() if row[:6] in ("locati", "mine  ", "more  ", "random")]
+    assert [row.split()[0] for row in rows] == ["location", "location", "mine", "more", "random"]
+    assert rows[2].split()[1:] == rows[0].split()[4:]  # the same run, and no number of the paper's
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("mine", "--row mine: LABEL=OPTIONS was expected"),
+        ("=--strategy location", "LABEL=OPTIONS was expected"),
+        ("location=--strategy location", "there is a row 'location' already"),
+        ("mine=--strategy locaton", "no strategy 'locaton': did you mean 'location'?"),
+        ("mine=--stratgy location", "unrecognized arguments: --stratgy location"),
+    ],
+)
+@pytest.mark.parametrize("line", [["table", "A1"], ["claims", "A1"], ["plot", "A1"], ["report", "--out", "x"]])
+def test_a_row_that_cannot_be_made_is_refused(
+    line: list[str], row: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in refused(capsys, *line, "--row", row, "--results", "none")
+
+
+def test_why_and_doctor_stay_within_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> str:
+        raise RuntimeError("a fault " * 20)
+
+    monkeypatch.setattr(doctor, "memory", broken)
+    assert main(["doctor"]) == 0
+    assert "!!  memory         a fault" in (text := capsys.readouterr().out)
+    assert max(map(len, text.splitlines())) <= 80
+    assert main(["table", "A1", "--results", str(ROOT / "results/demo"), "--why"]) == 0
+    assert "is no location: strategy.sampler" in (text := capsys.readouterr().out)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_run_says_on_a_terminal_what_may_be_typed_next(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["run", "--strategy", "location", *SMALL, "--results", str(results)]
+    assert main(line) == 0
+    assert "next:" not in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(line) == 0
+    *_, show, table, again = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(rf"next: harness show location-s0-\w+ --results {results}", show)
+    for command, seed in ((table, 0), (again, 1)):
+        assert main([*shlex.split(command)[1:], *(["--dry-run"] if seed else ["--format", "json"])]) == 0
+    text = capsys.readouterr().out
+    assert {row["row"]: row["n"] for row in json.loads(text[: text.index("\n]") + 2])}["location"] == 1
+    assert "run location-s1-" in text
+
+
+def test_a_row_of_one_s_own_strategy_is_suggested() -> None:
+    asked = experiment.read_line(["--strategy", "mine.corners", "--preset", "study"])
+    commands = run.next_steps(asked, "mine.corners-s0-01234567", ROOT / "results")
+    assert commands[1] == "harness table A1 --row 'mine.corners=--strategy mine.corners' --preset study"
+    given = experiment.read_line(["--backbone", "moco.pth"])
+    assert [line.split()[1] for line in run.next_steps(given, "x", ROOT / "results")] == ["show", "run"]
 
 
 def test_list_names_everything_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

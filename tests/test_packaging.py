@@ -267,3 +267,10 @@ def test_a_python_without_venv_is_refused_in_one_line(checkout: Path, capfd: pyt
     first, *_ = capfd.readouterr().err.splitlines()
     assert "apt-get install python3-venv" in first
     assert not (checkout / ".venv").exists()
+
+
+def test_git_ignores_the_runs_of_a_user_and_keeps_the_records_of_the_demo() -> None:
+    own = ["results/runs/location-s0-1/config.json", "results/logs/x.log", "results/plots/A1.png", ".cache/scenes/x"]
+    kept = ["results/demo/runs/location-s0-1/config.json", "results/demo/plots/A1.png", "results/mine/runs/x/run.json"]
+    line = ["git", "check-ignore", "--no-index", *own, *kept]
+    assert subprocess.run(line, cwd=ROOT, capture_output=True, text=True).stdout.splitlines() == own

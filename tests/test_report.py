@@ -170,9 +170,9 @@ def test_words_for_the_whole_table_choose_the_runs_and_are_named(tmp_path: Path)
 def test_a_coco_table_is_shown_where_a_run_fills_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     table = tables.Table("ours", {"location": "--strategy location"})
     monkeypatch.setitem(tables.TABLES, "coco", table)
-    assert source.read([], [], "demo", False, tmp_path).names == source.ALWAYS
+    assert source.read([], [], [], "demo", False, tmp_path).names == source.ALWAYS
     plant(tmp_path, "--strategy location")
-    assert source.read([], [], "demo", False, tmp_path).names == ("A1", "A2", "coco", "gauges")
+    assert source.read([], [], [], "demo", False, tmp_path).names == ("A1", "A2", "coco", "gauges")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from tabulate import tabulate
 
+from harness import plugins
+from harness.experiment import parse
+from harness.presets import PRESETS
 from harness.records import Record, visible
 
 
@@ -31,6 +36,40 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
     names = [*left, *(name for name in right if name not in left)]
     pairs = {name: (left.get(name, "–"), right.get(name, "–")) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def from_preset(settings: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return the preset that a run's settings are nearest to, and field → value where they differ from it.
+
+    The fields are named as --set takes them. Of a strategy from outside the checkout the fields are left out, since
+    its defaults are not known without running its code.
+    """
+    options = {preset: changes(settings, preset) for preset in PRESETS}
+    return min(options.items(), key=lambda option: len(option[1]))
+
+
+def changes(settings: Mapping[str, Any], preset: str) -> dict[str, str]:
+    """Return field → value where a run's settings differ from a preset's, with the run's strategy and benchmark."""
+    strategy, benchmark = (flat(settings).get(f"{part}.name", "") for part in ("strategy", "benchmark"))
+    base = preset_settings(preset, strategy, benchmark)
+    own = strategy not in plugins.strategy_files()
+    fields = {
+        field.removeprefix("recipe.").removesuffix(".name"): value
+        for field, value in flat(settings).items()
+        if base.get(field) != value and field not in ("seed", "trial", "backbone", "strategy.name")
+    }
+    return {field: value for field, value in fields.items() if not (own and field.startswith("strategy."))}
+
+
+@cache
+def preset_settings(preset: str, strategy: str, benchmark: str) -> dict[str, str]:
+    """Return a preset's settings as `flat` has them, with a strategy and a benchmark where the checkout has them."""
+    name = strategy if strategy in plugins.strategy_files() else "random"
+    line = ["--preset", preset, "--strategy", name]
+    other = benchmark in plugins.BENCHMARKS and benchmark != PRESETS[preset].benchmark.name
+    settings = parse([*line, *(["--benchmark", benchmark] if other else [])]).settings
+    known = flat(json.loads(json.dumps(settings)))
+    return {**known, "benchmark.name": PRESETS[preset].benchmark.name}
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.evidence.compare import differences
 from harness.experiment import parse
 from harness.records import Record
-from harness.tables import Column, named
+from harness.tables import Column, named, own_rows
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,18 @@ class Row:
         return f"{self.n}×{trials}" if counts[-1] > 1 else f"{self.n}"
 
 
-def fill_rows(name: str, extra: Sequence[str], records: Sequence[Record]) -> list[Row]:
-    """The rows of a table; `extra` words, such as --preset study, are added to those of every row.
+def fill_rows(name: str, extra: Sequence[str], records: Sequence[Record], own: Sequence[str] = ()) -> list[Row]:
+    """Return the rows of a table, with rows of the user's own, each LABEL=OPTIONS, before the controls.
 
-    Raises ValueError where the extra words mean nothing to `location`, which is in every table.
+    The extra options, such as --preset study, are added to those of every row. Raises ValueError where they mean
+    nothing to `location`, which is in every table, and for a row of the user's own that cannot be run.
     """
     parse(["--strategy", "location", *extra])
     table = named(name)
-    lines = {**table.rows, **table.controls}
+    added = own_rows(table, own)
+    for line in added.values():
+        parse([*shlex.split(line), *extra])
+    lines = {**table.rows, **added, **table.controls}
     return alike(
         [
             fill_row(label, label in table.controls, line, extra, records, table.reported)

@@ -18,6 +18,7 @@ from harness.verbs import options
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the table, the score, the baseline and how it is printed."""
     options.add_table(parser)
+    options.add_rows(parser)
     options.add_score(parser)
     parser.add_argument("--baseline", metavar="ROW", help="the row that all are compared with (the table's first)")
     parser.add_argument("--format", choices=("text", "md", "json"), default="text", help="(text)")
@@ -28,6 +29,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Print what the evidence can decide."""
     asked = read_options(Options, args)
-    rows = fill_rows(args.name, asked.shared, options.read_records(args.name, args.results))
+    rows = fill_rows(args.name, asked.shared, options.read_records(args.name, args.results), args.row)
     evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed)
     say(claims.report(evidence, args.baseline, args.format))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 
-from harness import records
 from harness.evidence.compare import compare
 from harness.terminal import say
 from harness.verbs import options
@@ -21,5 +20,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Print two runs side by side."""
-    first, second = (records.find(args.results, name) for name in args.runs)
+    first, second = (options.find_run(args.results, name) for name in args.runs)
     say(compare(first, second))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness import ROOT
 from harness.engine import provenance
+from harness.terminal import fold
 
 GIB = 2**30
 
@@ -43,9 +44,9 @@ def line(name: str, check: Callable[[], str]) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return f"ok  {name:<14} {check()}"
+            return fold(f"ok  {name:<14} {check()}")
     except Exception as fault:
-        return f"!!  {name:<14} {' '.join(str(fault).split())}"
+        return fold(f"!!  {name:<14} {' '.join(str(fault).split())}")
 
 
 def package(name: str) -> str:
@@ -83,7 +84,7 @@ def device() -> str:
 
     if torch.cuda.is_available():
         return f"cuda: {torch.cuda.get_device_name()} (CUDA {torch.version.cuda})"
-    return f"cpu: {provenance.processor()}, {torch.get_num_threads()} threads; torch finds no CUDA device"
+    return f"cpu: {provenance.processor()}, {torch.get_num_threads()} threads; no CUDA device"
 
 
 def sacred() -> str:
@@ -111,8 +112,8 @@ def evaluation() -> str:
 def operators() -> str:
     """Whether detectron2 has its compiled operators, which no benchmark here needs."""
     if importlib.util.find_spec("detectron2._C"):
-        return "detectron2 has its compiled operators"
-    return "detectron2 is pure Python: enough for every benchmark here; README says how to build the rest"
+        return "detectron2 with compiled operators"
+    return "detectron2 in pure Python, which every benchmark here can use"
 
 
 def scenes() -> str:

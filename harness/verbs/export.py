@@ -76,7 +76,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Write the backbone, name its file and print the Python that loads it."""
-    file, lines = export(records.find(args.results, args.run), args.to, args.out)
+    file, lines = export(options.find_run(args.results, args.run), args.to, args.out)
     say(f"backbone: {shown(file)}\n\n{lines}")
 
 

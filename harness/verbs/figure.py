@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import plugins, records
+from harness import plugins
 from harness.terminal import shown
 from harness.verbs import options
 
@@ -62,12 +62,12 @@ def draw_categories(args: argparse.Namespace) -> Figure:
 
     for path in args.code:
         plugins.imported(path, "module")
-    return categories(records.find(args.results, args.run), options.CACHE, args.images, args.size)
+    return categories(options.find_run(args.results, args.run), options.CACHE, args.images, args.size)
 
 
 def draw_matches(args: argparse.Namespace) -> Figure:
     """Draw the places that the strategies pair."""
     from harness.evidence.figures.matches import matches
 
-    record = records.find(args.results, args.run) if args.run is not None else None
+    record = options.find_run(args.results, args.run) if args.run is not None else None
     return matches(args.strategy, record, args.image, args.seed, args.size, args.set)

@@ -6,12 +6,15 @@ The options that define an experiment are in harness/experiment.py, since a row 
 from __future__ import annotations
 
 import argparse
+import glob
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import ROOT, records
+from harness.evidence.compare import flat
 from harness.records import Record, visible
 from harness.settings import write_options
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from harness.engine.machine import Machine
     from harness.engine.observers import Watch
 
+SHOWN = 3  # settings that tell runs of similar names apart
 CACHE = ROOT / ".cache"  # where the embedded data is composed
 
 
@@ -115,6 +119,12 @@ def add_table(parser: argparse.ArgumentParser, nargs: str | None = None) -> None
         parser.add_argument("names", metavar="TABLE", nargs=nargs, help="A1, A2, coco, gauges, or a dotted path")
 
 
+def add_rows(parser: argparse.ArgumentParser) -> None:
+    """Add the rows of the user's own."""
+    row = "also a row of your own, repeatable: 'mine=--strategy mine.corners'"
+    parser.add_argument("--row", metavar="LABEL=OPTIONS", action="append", default=[], help=row)
+
+
 def add_score(parser: argparse.ArgumentParser) -> None:
     """Add the score of a table that makes claims."""
     parser.add_argument("--score", metavar="NAME", help="AP, AP50 or AP75 (the table's first)")
@@ -129,6 +139,26 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the run that a verb is about."""
     parser.add_argument("run", metavar="RUN", help="the run's name, or how it begins")
+
+
+def find_run(results: Path, name: str) -> Record:
+    """Return the run of a name, or of how it begins; ValueError says what differs between several, or which exist."""
+    runs = {record.id: record for record in records.read_all(results, f"{glob.escape(name)}*")[0]} if name else {}
+    if name in runs or len(runs) < 2:
+        return records.find(results, name)
+    settings = {run: flat(record.settings) for run, record in runs.items()}
+    fields = {field: {its.get(field) for its in settings.values()} for its in settings.values() for field in its}
+    differing = [field for field, values in fields.items() if len(values) > 1]
+    lines = [
+        f"{run} ({', '.join([f'{field}={its[field]}' for field in differing if field in its][:SHOWN])})"
+        for run, its in settings.items()
+    ]
+    raise ValueError(f"run {name!r} may be any of {', '.join(lines)}")
+
+
+def described(preset: str, fields: Mapping[str, str]) -> str:
+    """Return the settings of a run as its preset and what differs from it, as --set takes it."""
+    return ", ".join([f"preset {preset}", *(f"{field}={value}" for field, value in fields.items())])
 
 
 def read_records(table: str, results: Path) -> list[Record]:

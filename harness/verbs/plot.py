@@ -20,6 +20,7 @@ from harness.verbs import options
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the table, the score, what it is drawn over, and the file."""
     options.add_table(parser)
+    options.add_rows(parser)
     against = "draw a score over `steps` or `gauges` of the pre-training, or less that of a row (ROW)"
     parser.add_argument("--against", metavar="WHAT", help=against)
     parser.add_argument("--no-title", action="store_true", help="leave out the title, for a paper with a caption")
@@ -34,12 +35,12 @@ def main(args: argparse.Namespace) -> None:
     """Draw the plot and name its files; ValueError where there is nothing to draw."""
     asked = read_options(Options, args)
     known = options.read_records(args.name, args.results)
-    rows = fill_rows(args.name, asked.shared, known)
+    rows = fill_rows(args.name, asked.shared, known, args.row)
     score = score_to_draw(args.name, args.against, args.score, rows, asked)
     from harness.evidence import plots  # half a second, which a refused score need not wait for
     from harness.evidence.plots import steps
 
-    lengths = steps.lengths(args.name, asked.shared, known) if args.against == "steps" else [rows]
+    lengths = steps.lengths(args.name, asked.shared, known, args.row) if args.against == "steps" else [rows]
     if not any(row.n for rows in lengths for row in rows):
         raise ValueError(f"no run in {args.results} fills a row of table {args.name}: harness reproduce {args.name}")
     stem = args.out or args.results / "plots" / plots.stem_of(args.name, args.against)

@@ -17,6 +17,7 @@ from harness.verbs import options
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the tables, the page and its figures."""
     options.add_table(parser, "*")
+    options.add_rows(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the page, a file that is replaced")
     parser.add_argument("--figures", metavar="DIR", type=Path, help="where `harness figure` has drawn (RESULTS/plots)")
     options.add_results(parser)
@@ -28,6 +29,6 @@ def main(args: argparse.Namespace) -> None:
     from harness.evidence.report import page, source
 
     asked = read_options(Options, args)
-    known = source.read(args.names, asked.shared, asked.preset, asked.changed, args.results)
+    known = source.read(args.names, asked.shared, args.row, asked.preset, asked.changed, args.results)
     page.write(known, args.figures or args.results / "plots", args.out)
     print(f"report: {shown(args.out)}")

@@ -6,15 +6,19 @@ Example: harness run --strategy location
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.resuming import signals
+from harness import ROOT
 from harness.engine import distributed, launch
 from harness.engine.run import finished, run, worker_loop
 from harness.experiment import Experiment, Options, add_backbone, add_seeds, add_settings, build
-from harness.settings import read_options
-from harness.terminal import shown
+from harness.plugins import dotted
+from harness.settings import read_options, write_options
+from harness.terminal import shown, suggest
 from harness.verbs import options
 from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions
 
@@ -51,6 +55,7 @@ def main(args: argparse.Namespace) -> None:
             return worker_loop(experiment, machine.machine(), args.results, options.CACHE)
         record(experiment.trials(asked.trials), machine, read_options(WatchOptions, args), args.results)
         distributed.broadcast_job()
+    suggest(*next_steps(asked, experiment.run_id, args.results))
 
 
 def record(experiments: Sequence[Experiment], machine: MachineOptions, watch: WatchOptions, results: Path) -> None:
@@ -64,3 +69,13 @@ def record(experiments: Sequence[Experiment], machine: MachineOptions, watch: Wa
             known = run(experiment, machine.machine(), watch.watch(), results, options.CACHE)
         print("  ".join(f"{name} {score:.2f}" for name, score in (known.scores or {}).items()))
         print(f"record: {shown(known.folder)}")
+
+
+def next_steps(asked: Options, run: str, results: Path) -> list[str]:
+    """Return the commands that follow a run: its record, the table that it counts in, and the next seed."""
+    place = [] if results == ROOT / "results" else ["--results", str(shown(results))]
+    own = asked.strategy is not None and dotted(asked.strategy)
+    row = ["--row", f"{asked.strategy}=--strategy {asked.strategy}"] if own else []
+    seed = write_options(replace(asked, seed=asked.seed + 1))
+    lines = [["show", run, *place], ["table", "A1", *row, *asked.shared, *place], ["run", *seed, *place]]
+    return [shlex.join(["harness", *line]) for line in lines if asked.strategy or line[0] != "table"]

@@ -11,7 +11,7 @@ from harness.evidence.render import render
 from harness.evidence.rows import fill_rows, left_out
 from harness.experiment import Options, add_settings
 from harness.settings import read_options
-from harness.terminal import say
+from harness.terminal import fold, say
 from harness.verbs import options
 
 FORMATS = ("text", "md", "latex", "csv", "json")
@@ -20,6 +20,7 @@ FORMATS = ("text", "md", "latex", "csv", "json")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the table and how it is printed."""
     options.add_table(parser)
+    options.add_rows(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="(text)")
     parser.add_argument("--why", action="store_true", help="say of every run that does not count what differs")
     options.add_results(parser)
@@ -30,7 +31,9 @@ def main(args: argparse.Namespace) -> None:
     """Print the table, and with --why the runs that are left out of it."""
     asked = read_options(Options, args)
     known = options.read_records(args.name, args.results)
-    rows = fill_rows(args.name, asked.shared, known)
+    rows = fill_rows(args.name, asked.shared, known, args.row)
     say(render(args.name, rows, asked.preset, asked.changed, args.format))
     if args.why:
-        say("\n".join(["", *left_out(rows, known)]))
+        print()
+        for line in left_out(rows, known):
+            say(fold(line))

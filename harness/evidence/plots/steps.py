@@ -22,12 +22,12 @@ def steps_of(row: Row) -> int:
     return max((run.curve[-1]["step"] for run in row.runs if run.curve), default=0)
 
 
-def lengths(name: str, options: Sequence[str], records: Sequence[Record]) -> list[list[Row]]:
+def lengths(name: str, options: Sequence[str], records: Sequence[Record], own: Sequence[str] = ()) -> list[list[Row]]:
     """Return the rows of a table as they are, then once for every number of epochs that a finished run has."""
     epochs = sorted({run.settings["recipe"]["epochs"] for run in records if run.scores and "recipe" in run.settings})
     return [
-        fill_rows(name, options, records),
-        *(fill_rows(name, [*options, "--set", f"epochs={count}"], records) for count in epochs),
+        fill_rows(name, options, records, own),
+        *(fill_rows(name, [*options, "--set", f"epochs={count}"], records, own) for count in epochs),
     ]
 
 

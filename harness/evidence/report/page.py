@@ -46,6 +46,12 @@ def write(known: Known, figures: Path, out: Path) -> None:
     files.write(out, lambda file: file.write(page))
 
 
+def command_of(known: Known) -> str:
+    """Return the command that writes the page."""
+    rows = [text for row in known.own for text in ("--row", row)]
+    return shlex.join(["harness", "report", *known.extra, *rows, *known.names]) + " --results RESULTS --out FILE"
+
+
 def render(known: Known, figures: Path) -> str:
     """The page as text."""
     named = {name: known.rows(name) for name in known.names}
@@ -58,7 +64,7 @@ def render(known: Known, figures: Path) -> str:
                         lstrip_blocks=True)  # fmt: skip
     return house.from_string(template).render(
         scale=" ".join(scale(known.preset, known.changed)).rstrip(";"),
-        command=shlex.join(["harness", "report", *known.extra, *known.names]) + " --results RESULTS --out FILE",
+        command=command_of(known),
         facts=facts(known, list(counted.values())),
         sections=[section(known, name, found) for name, found in named.items()],
         pictures=[picture(figures / name, *told) for name, told in FIGURES.items()],

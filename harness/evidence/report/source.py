@@ -21,6 +21,7 @@ class Known:
 
     names: tuple[str, ...]
     extra: tuple[str, ...]  # for all rows
+    own: tuple[str, ...]  # rows of the user's own, each LABEL=OPTIONS
     preset: str
     changed: bool
     runs: tuple[Record, ...]
@@ -28,10 +29,12 @@ class Known:
 
     def rows(self, name: str) -> list[Row]:
         """Of a table."""
-        return fill_rows(name, self.extra, self.runs)
+        return fill_rows(name, self.extra, self.runs, self.own)
 
 
-def read(names: Sequence[str], extra: Sequence[str], preset: str, changed: bool, results: Path) -> Known:
+def read(
+    names: Sequence[str], extra: Sequence[str], own: Sequence[str], preset: str, changed: bool, results: Path
+) -> Known:
     """What a report is made from; a coco table that any run fills is added where no table is named."""
     for name in names:
         named(name)
@@ -40,7 +43,7 @@ def read(names: Sequence[str], extra: Sequence[str], preset: str, changed: bool,
     lines = [*broken, *(f"{run.id}: {faults[run.id]}" for run in found if faults[run.id])]
     shown = tuple(line.replace(f"{results}/", "") for line in lines)
     sound = tuple(run for run in found if not faults[run.id])
-    known = Known(tuple(names) or ALWAYS, tuple(extra), preset, changed, sound, shown)
+    known = Known(tuple(names) or ALWAYS, tuple(extra), tuple(own), preset, changed, sound, shown)
     if not names and any(row.n for row in known.rows("coco")):
         return replace(known, names=("A1", "A2", "coco", "gauges"))
     return known
