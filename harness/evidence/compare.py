@@ -66,7 +66,7 @@ def preset_settings(preset: str, strategy: str, benchmark: str) -> dict[str, str
     """Return a preset's settings as `flat` has them, with a strategy and a benchmark where the checkout has them."""
     name = strategy if strategy in plugins.strategy_files() else "random"
     line = ["--preset", preset, "--strategy", name]
-    other = benchmark in plugins.BENCHMARKS and benchmark != PRESETS[preset].benchmark.name
+    other = benchmark in plugins.benchmark_modules() and benchmark != PRESETS[preset].benchmark.name
     settings = parse([*line, *(["--benchmark", benchmark] if other else [])]).settings
     known = flat(json.loads(json.dumps(settings)))
     return {**known, "benchmark.name": PRESETS[preset].benchmark.name}
