@@ -121,11 +121,11 @@ class Run:
 
         Raises ValueError with one line if the strategy links nothing or the weights are not there.
         """
-        from harness.evidence.figures.links import link
+        from harness.evidence.figures.pairs import loss_of
 
         if not self._pretraining.strategy.trains:
             raise ValueError(f"run {self.name}: its strategy {self._pretraining.name} links nothing")
-        return Match(self._pretraining.name, link(self._network, (query, key)))
+        return Match(self._pretraining.name, loss_of(self._network, (query, key)))
 
     @cached_property
     def _pretraining(self) -> Pretraining:
@@ -164,9 +164,9 @@ class Match:
         """
         import pandas
 
-        from harness.evidence.figures.links import links
+        from harness.evidence.figures.pairs import site_pairs
 
-        found = links(self.loss)
+        found = site_pairs(self.loss)
         return pandas.DataFrame({
             "query": found.sites[:, 0], "key": found.sites[:, 1],
             "query_x": found.first[:, 0], "query_y": found.first[:, 1],

@@ -11,6 +11,7 @@ tensorboard/      the curves for TensorBoard                detection.*  the ben
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import statistics
@@ -80,6 +81,12 @@ class Record:
     def provenance(self) -> dict[str, Any]:
         """Command, commit, versions, device, data and durations, read once; empty where none are recorded."""
         return read_provenance(self.folder)
+
+    @cached_property
+    def ended(self) -> str | None:
+        """The day on which the run ended, in UTC, as YYYY-MM-DD; None where nothing tells."""
+        moment = str(read_part(self.folder, RUN).get("stop_time") if (self.folder / RUN).exists() else None)
+        return moment[:10] if re.match(r"\d{4}-\d\d-\d\dT", moment) else None
 
     def fingerprint(self, part: str) -> str | None:
         """Return the fingerprint of the pre-training's data ("data") or the benchmark's ("benchmark_data"), if any."""

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -19,8 +21,8 @@ from harness import ROOT, plugins, records
 from harness.cli import main
 from harness.evidence.figures import categories, matches, models, views
 from harness.evidence.figures.drawing import GAP
-from harness.evidence.figures.links import link, links
 from harness.evidence.figures.models import Weights
+from harness.evidence.figures.pairs import loss_of, site_pairs
 from harness.experiment import parse, rebuild
 from methods import geometry
 from methods.boxes import overlaps
@@ -53,7 +55,7 @@ PAIR = view(0, 0, 100, 100), view(150, 50, 50, 150)  # the second one mirrored
 @cache
 def linked(name: str) -> Loss:
     """What a strategy links in PAIR, with random weights."""
-    return link(models.load(plugins.strategy(name)(), TINY, 0, Weights()), PAIR)
+    return loss_of(models.load(plugins.strategy(name)(), TINY, 0, Weights()), PAIR)
 
 
 @pytest.fixture(scope="module")
@@ -73,23 +75,50 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_two_channels_share_a_colour_and_a_channel_keeps_its_own() -> None:
-    many = categories.palette(2048)
+    many = matches.palette(2048)
     assert len(np.unique((many * 255).round(), axis=0)) == 2048
     assert ((many >= 0) & (many <= 1)).all()
-    assert (categories.palette(27) == many[:27]).all()
-    few = categories.palette(32)
+    assert (matches.palette(27) == many[:27]).all()
+    few = matches.palette(32)
     gaps = np.linalg.norm(few[:, None] - few[None], axis=2) + 9 * np.eye(32)
     assert gaps.min() > 0.1
 
 
-def test_a_channel_has_one_colour_over_all_views() -> None:
-    one, other = (View(torch.full((1, 3, 2, 2), 80, dtype=torch.uint8), *PAIR[0][1:]) for _ in range(2))
-    first, second = (
-        categories.blend(one, np.array([[3, 0], [1, 2]])),
-        categories.blend(other, np.array([[0, 1], [2, 3]])),
-    )
+def test_a_category_has_one_colour_over_all_views_and_a_rare_one_is_grey() -> None:
+    view_of_grey = View(torch.full((1, 3, 2, 2), 80, dtype=torch.uint8), *PAIR[0][1:])
+    colours = {3: "#ff0000", 0: "#00ff00", 9: "#0000ff"}
+    first = categories.tint(view_of_grey, np.array([[3, 0], [1, 2]]), colours)
+    second = categories.tint(view_of_grey, np.array([[0, 1], [2, 3]]), colours)
     assert (first[0, 0] == second[1, 1]).all()
     assert not (first[0, 0] == second[0, 0]).all()
+    assert (first[1, 0] == first[1, 1]).all()
+    assert len(np.unique(first[1, 0])) == 1
+
+
+def test_the_twelve_most_frequent_categories_are_in_the_key_and_the_rest_is_one_entry() -> None:
+    labels = np.repeat(np.arange(14), [*range(1, 14), 165]).reshape(2, 8, 16)  # 256 pixels; 13 is the most frequent
+    share = categories.shares([(labels[0], labels[1])])
+    assert [*share][:3] == [13, 12, 11]
+    assert sum(share.values()) == pytest.approx(1)
+    views = [View(torch.zeros(1, 3, 8, 16, dtype=torch.uint8), *one[1:]) for one in PAIR]
+    sheet = categories.category_sheet([(views[0], views[1])], [(labels[0], labels[1])], "note")
+    texts = [text.get_text() for text in sheet.legends[0].get_texts()]
+    assert texts[:2] == ["13 (64%)", "12 (5%)"]
+    assert texts[12:] == ["other (1%)"]
+    rgb = np.array([to_rgb(colour) for colour in (*categories.COLOURS, categories.REST)])
+    assert (np.linalg.norm(rgb[:, None] - rgb[None], axis=2) + np.eye(13)).min() > 0.2
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_a_caption_stays_within_its_figure(images: int, results: Path, tmp_path: Path) -> None:
+    sheet = categories.categories(records.find(results, "location"), tmp_path, images=images, size=64)
+    renderer = FigureCanvasAgg(sheet).get_renderer()  # type: ignore[no-untyped-call]
+    width, height = sheet.get_size_inches() * sheet.dpi
+    for artist in (sheet.texts[0], sheet.legends[0]):
+        box = artist.get_window_extent(renderer)
+        assert 0 <= box.x0 < box.x1 <= width
+        assert 0 <= box.y0 < box.y1 <= height
+    assert sheet.texts[0].get_window_extent(renderer).y1 < sheet.legends[0].get_window_extent(renderer).y0
 
 
 def test_the_overlap_is_where_each_view_shows_it() -> None:
@@ -115,7 +144,7 @@ def test_views_without_a_mirror_are_better_than_none_but_must_overlap(monkeypatc
     unflipped = views.find_views(source, replace(TINY, flip=0.0), 0, 0, mirrored=True)
     assert not any(map(views.is_mirrored, unflipped))
     monkeypatch.setattr(views, "draw_views", lambda *_: (view(0, 0, 50, 50), view(60, 0, 110, 50)))
-    with pytest.raises(ValueError, match="none overlaps"):
+    with pytest.raises(ValueError, match="none of 300 pairs of views overlaps"):
         views.find_views(source, TINY, 0, 0, mirrored=False)
 
 
@@ -123,7 +152,7 @@ def test_a_map_is_the_arg_max_of_z_at_every_cell() -> None:
     model = models.load(Location(), TINY, 0, Weights())
     looked = model.look(normalise(PAIR[0], torch.device("cpu")))
     cells = model.branch.head(looked.cells).z[0].argmax(dim=1).reshape(looked.shape).numpy()
-    labels = categories.channels(model, PAIR[0])
+    labels = categories.largest_channel(model, PAIR[0])
     assert looked.shape == (3, 3)
     assert labels.shape == (96, 96)
     assert (labels[::95, ::95] == cells[::2, ::2]).all()
@@ -146,7 +175,7 @@ def test_drawn_pairs_of_cells_are_those_of_the_correspondence(name: str) -> None
 
 def test_drawn_places_of_location_are_the_same_in_the_source() -> None:
     loss = linked("location")
-    found = matches.in_views(links(loss), loss)
+    found = matches.in_views(site_pairs(loss), loss)
     inner = ((found.first > 0.17) & (found.first < 0.83) & (found.second > 0.17) & (found.second < 0.83)).all(dim=1)
     here, there = (
         geometry.to_source(points[None], seen.box)[0, inner]
@@ -154,7 +183,7 @@ def test_drawn_places_of_location_are_the_same_in_the_source() -> None:
     )
     assert inner.sum() > 5
     assert torch.allclose(here, there, atol=1e-3)
-    assert torch.allclose(here, links(loss).first[inner], atol=1e-3)
+    assert torch.allclose(here, site_pairs(loss).first[inner], atol=1e-3)
     assert found.weight.tolist() == [1.0] * 49
 
 
@@ -173,21 +202,21 @@ def test_drawn_boxes_are_valid_pairs_of_the_strategy() -> None:
 
 def test_many_links_are_thinned_evenly_and_the_caption_says_so() -> None:
     loss = linked("location")
-    few = matches.spread(links(loss), 10)
+    few = matches.evenly_spread(site_pairs(loss), 10)
     steps = few.sites[:, 0].diff().tolist()
     assert few.sites[[0, -1]].tolist() == [[0, 0], [48, 48]]
     assert len(few.weight) == 10
     assert max(steps) - min(steps) <= 1
-    assert matches.caption(loss, 10).startswith("10 of 49 pairs shown, error 0.")
-    assert matches.caption(linked("simsiam"), 1).startswith("1 pair, error ")
+    assert matches.count_pairs(loss, 10).startswith("10 of 49 pairs shown, error 0.")
+    assert matches.count_pairs(linked("simsiam"), 1).startswith("1 pair, error ")
 
 
 def test_dots_of_a_region_strategy_have_the_colour_of_their_channel() -> None:
     loss = linked("location_region")
-    found = links(loss)
+    found = site_pairs(loss)
     for rows, seen, colours in zip(loss.forth[:2], loss.views, matches.region_colours(loss, found), strict=True):
         channel = (rows[0] @ seen.z[0]).argmax(dim=1)
-        assert (colours == categories.palette(8)[channel.numpy()]).all()
+        assert (colours == matches.palette(8)[channel.numpy()]).all()
 
 
 def test_a_record_gives_its_experiment_back() -> None:
@@ -218,7 +247,7 @@ def test_figures_are_written_twice_alike(line: str, results: Path, tmp_path: Pat
 
 def test_a_strategy_that_pools_first_has_a_map_of_its_cells_too(results: Path, tmp_path: Path) -> None:
     sheet = categories.categories(records.find(results, "simsiam"), tmp_path, images=1, size=64)
-    assert "of the 2048 channels of z" in sheet.texts[0].get_text()
+    assert "of the 2048 channels of z" in sheet.texts[0].get_text().replace("\n", " ")
     assert len(sheet.axes[0].images) == 4
 
 
@@ -253,7 +282,7 @@ def test_help_needs_neither_torch_nor_matplotlib() -> None:
         ("A1 --run simsiam --images 6", "--images=6: must be between 1 and 5"),
         ("A1 --run simsiam --size 31", "--size=31: must be at least 32"),
         ("matches --strategy locaton", "did you mean 'location'?"),
-        ("matches --strategy random", "it links nothing"),
+        ("matches --strategy random", "it pairs nothing"),
         ("matches --set strategy.radius=2", "name it with --strategy"),
         ("matches --set crop=0", "crop=0.0: must be above 0"),
         ("matches --image no.png", "no.png: cannot be decoded"),

@@ -10,8 +10,9 @@ import pytest
 
 from harness import ROOT, records, tables
 from harness.cli import main
-from harness.evidence import claims, render
-from harness.evidence.report import pictures, source
+from harness.evidence import claims, render, style
+from harness.evidence.report import appendix, pictures, sections, source
+from harness.evidence.report import page as page_module
 from harness.evidence.rows import fill_rows
 from harness.experiment import parse
 from tests.pictures import photos
@@ -19,6 +20,7 @@ from tests.pictures import photos
 DEMO = ROOT / "results" / "demo"
 BAD = '"><img src=x onerror=alert(1)>]]></style></td><script>alert(1)<'
 VOID = {"meta", "img", "br"}
+SVG = {"svg", "g", "path", "use", "text", "tspan"}
 
 
 class Page(HTMLParser):
@@ -64,10 +66,14 @@ def plant(results: Path, line: str, name: str | None = None, **files: Any) -> Pa
 
 
 def check_is_alone(found: Page) -> None:
-    assert not {"script", "link", "iframe", "object", "base", "form", "a"} & {tag for tag, _ in found.tags}
-    for _, attributes in found.tags:
-        assert not [name for name in attributes if name.startswith("on") or name in ("href", "srcset", "style")]
+    assert not {"script", "link", "iframe", "object", "base", "form", "foreignobject"} & {tag for tag, _ in found.tags}
+    places = {facts["id"] for _, facts in found.tags if "id" in facts}
+    for tag, attributes in found.tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "srcset"]
+        assert "style" not in attributes or tag in SVG
         assert str(attributes.get("src", "data:")).startswith("data:")
+        for name in ("href", "xlink:href"):
+            assert name not in attributes or str(attributes[name]).removeprefix("#") in places
     policy = [facts["content"] for tag, facts in found.tags if "http-equiv" in facts]
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
@@ -81,7 +87,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_demo_s_page_holds_its_numbers_and_verdicts(demo: str) -> None:
     found = Page(demo)
     check_is_alone(found)
-    assert "url(" not in demo
+    assert set(re.findall(r"url\((.)", demo)) == {"#"}
     assert len(demo) < 1_500_000
     assert "NOT comparable with the paper's numbers" in found.text
     assert "33 counted of 33 recorded" in found.text
@@ -92,7 +98,8 @@ def test_the_demo_s_page_holds_its_numbers_and_verdicts(demo: str) -> None:
     for row in rows:
         assert render.ours(row, tables.SCORES[1]) in found.text
         assert all(run.id in found.text for run in row.runs)
-    assert len([tag for tag, _ in found.tags if tag == "img"]) == 5
+    assert [tag for tag, _ in found.tags].count("img") == 2
+    assert [tag for tag, _ in found.tags].count("svg") == 9  # three tables, and a forest plot for each of six scores
     assert all(facts["alt"] for tag, facts in found.tags if tag == "img")
     assert all(facts["scope"] in ("row", "col") for tag, facts in found.tags if tag == "th")
 
@@ -101,7 +108,7 @@ def test_the_same_records_give_the_same_bytes_and_name_no_machine(tmp_path: Path
     plant(tmp_path, "--strategy location")
     plant(tmp_path, "--strategy simsiam", scores=None, run={"status": "FAILED"})
     plant(tmp_path, "--strategy random", config=None)
-    one, two = (page(tmp_path, tmp_path / name, "A1") for name in ("one.html", "two.html"))
+    one, two = (page(tmp_path, tmp_path / name / "page.html", "A1") for name in ("one", "two"))
     assert one == two
     assert str(tmp_path) not in one
     assert "it is FAILED, not finished" in Page(one).text
@@ -140,7 +147,7 @@ def test_hostile_records_come_out_as_text(tmp_path: Path) -> None:
     assert "c/config.json: not a readable record (seed is not what it should be)" in found.text
     assert found.text.count("not a readable") == 3
     assert "1 counted of 2 recorded" in found.text
-    assert [tag for tag, _ in found.tags].count("img") == 2
+    assert [tag for tag, _ in found.tags].count("svg") == 2
 
 
 def test_an_empty_folder_s_page_is_the_to_do_list(tmp_path: Path) -> None:
@@ -149,7 +156,7 @@ def test_an_empty_folder_s_page_is_the_to_do_list(tmp_path: Path) -> None:
     assert "harness figure matches draws it" in found.text
     assert "0 counted of 0 recorded" in found.text
     assert found.text.count("not run") >= len(tables.TABLES["A1"].claims)
-    assert not [tag for tag, _ in found.tags if tag == "img"]
+    assert not {"img", "svg"} & {tag for tag, _ in found.tags}
 
 
 def test_one_seed_says_what_it_cannot(tmp_path: Path) -> None:
@@ -162,7 +169,7 @@ def test_words_for_the_whole_table_choose_the_runs_and_are_named(tmp_path: Path)
     plant(tmp_path, "--strategy location --set epochs=3")
     found = Page(page(tmp_path, tmp_path / "x.html", "A1", "--set", "epochs=3"))
     assert "changed settings: NOT comparable" in found.text
-    assert "harness report --set epochs=3 A1" in found.text
+    assert "harness report --set epochs=3 A1 --results …" in found.text.replace("'", "")
     assert "1 counted of 1 recorded" in found.text
     assert "recipe.epochs3" in found.text
 
@@ -201,7 +208,56 @@ def test_the_out_file_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_large_figure_is_made_small(tmp_path: Path) -> None:
     (file,) = photos(tmp_path, 1, (2400, 1200))
-    uri = pictures.picture(file, "command", "told").uri
+    uri = pictures.picture(file, "command", "title").uri
     assert uri is not None
     assert uri.startswith("data:image/jpeg;base64,")
     assert len(uri) < file.stat().st_size
+
+
+def claims_of(words: dict[str, str]) -> list[sections.Section]:
+    """A section whose claims have these verdicts."""
+    grid = appendix.Grid("", [], [])
+    lines = [sections.ClaimLine(name, word, "", "") for name, word in words.items()]
+    score = sections.ScoreSection("AP", "SimSiam", grid, lines, [], None)
+    return [sections.Section("A1", "", "", grid, [score, score._replace(claims=[])], [], [], None)]
+
+
+def test_the_page_opens_with_what_is_decided_and_what_is_not() -> None:
+    words = {"a > b": "contradicted", "b > c": "inconclusive", "c > d": "not run", "d > e": "reproduced"}
+    told = " ".join(sections.summary(claims_of(words), comparable=True))
+    assert told.startswith("These runs decide 2 of the paper’s 4 claims about these tables: d > e (reproduced); a > b")
+    assert "too few: b > c." in told
+    assert told.endswith("runs are missing: c > d.")
+    other = " ".join(sections.summary(claims_of({"b > c": "inconclusive"}), comparable=False))
+    assert "decide none of the paper’s 1 claims" in other
+    assert "no gap can be reproduced" in other
+    assert "make no claims" in sections.summary(claims_of({}), comparable=True)[0]
+
+
+def test_the_demo_s_page_opens_with_its_claims_has_dates_contents_and_its_command(demo: str) -> None:
+    text = Page(demo).text
+    assert (
+        text.index("These runs decide 1 of the paper’s 8 claims") < text.index("Contents") < text.index("Table A1, by")
+    )
+    assert f"written on {page_module.today()} newest run 2026-11-23" in re.sub("(on|run)2", r"\1 2", text)
+    assert "harness report A1 A2 gauges --results results/demo --out '…/demo.html' --figures results/plots" in text
+
+
+def test_the_day_of_writing_can_be_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert page_module.today() == "2023-11-14"
+
+
+def test_a_plot_s_colours_are_the_page_s_and_follow_its_scheme(demo: str) -> None:
+    drawings = "".join(re.findall(r"<svg.*?</svg>", demo, re.DOTALL))
+    asked = set(re.findall(r"var\(--c-([0-9a-f]{6})\)", drawings))
+    light, dark = re.findall(r":root \{ (--c-.*)$", demo, re.MULTILINE)
+    for colour in asked:
+        assert f"--c-{colour}: #{colour};" in light
+        assert f"--c-{colour}: #" in dark
+    assert {"0072b2", "dddddd"} <= asked
+    assert "currentColor" in drawings
+    assert not re.search(r"(fill|stroke): #", drawings)
+    assert "<style" not in drawings
+    assert style.on_dark("0072b2") != "0072b2"
+    assert style.on_dark("f0e442") == "f0e442"

@@ -1,4 +1,4 @@
-"""Two views of an image that overlap enough to be drawn."""
+"""Two views of an image that overlap enough to be worth drawing."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from methods.boxes import overlaps, place
 from methods.recipe import Recipe, require
 from methods.views import View, mix, two_views
 
-IOU = 0.25, 0.6  # of the views that a figure looks for
-TRIES = 300  # pairs of views that it looks at
-SMALLEST = 32  # pixels a side of a view: the encoder's stride
+IOU = 0.25, 0.6  # least and most, of the views that are looked for
+TRIES = 300  # pairs of views that are drawn at most
+SMALLEST = 32  # pixels of a side of a view: the encoder's stride
 
 
 def find_views(source: Image.Image, recipe: Recipe, seed: int, index: int, mirrored: bool) -> tuple[View, View]:
-    """The first views of image `index`, epoch by epoch, that overlap by IOU, one alone mirrored if asked and possible.
+    """Return the first two views of image `index`, epoch by epoch, that overlap by IOU; of uint8 images [1, 3, S, S].
 
-    Else the first that come nearest to that; ValueError where none overlap. Images [1, 3, S, S] are uint8.
+    If `mirrored` and the recipe flips at all, exactly one of them is mirrored. Where none is like this, return the
+    first that come nearest to it; ValueError where no two views overlap.
     """
     best, most = None, 0
     for epoch in range(TRIES):
@@ -29,36 +30,36 @@ def find_views(source: Image.Image, recipe: Recipe, seed: int, index: int, mirro
         if most == 3:
             break
     if best is None:
-        raise ValueError(f"of {TRIES} pairs of views none overlaps: raise crop={recipe.crop}")
+        raise ValueError(f"none of {TRIES} pairs of views overlaps: raise crop={recipe.crop}")
     return best
 
 
 def draw_views(source: Image.Image, recipe: Recipe, seed: int) -> tuple[View, View]:
-    """The two views that the pre-training's data set makes from a seed, as batches of one."""
-    one, other = (View(*(part[None] for part in single)) for single in two_views(source, recipe, seed))
-    return one, other
+    """Return the two views that the data set of the pre-training makes from a seed, as batches of one."""
+    first, second = (View(*(part[None] for part in single)) for single in two_views(source, recipe, seed))
+    return first, second
 
 
-def fitness(one: View, other: View, mirrored: bool) -> int:
-    """0 without an overlap, 1 with one, 2 with one that is neither small nor large, 3 if also mirrored as asked."""
-    shared = float(overlaps(*(geometry.overlap(each.box, each.box)[:, None] for each in (one, other))))
+def fitness(first: View, second: View, mirrored: bool) -> int:
+    """Return 0 without an overlap, 1 with one, 2 if it is within IOU, 3 if the views are also mirrored as asked."""
+    shared = float(overlaps(*(geometry.overlap(each.box, each.box)[:, None] for each in (first, second))))
     if shared <= 0 or not IOU[0] <= shared <= IOU[1]:
         return int(shared > 0)
-    return 2 + int(not mirrored or is_mirrored(one) != is_mirrored(other))
+    return 2 + int(not mirrored or is_mirrored(first) != is_mirrored(second))
 
 
-def is_mirrored(seen: View) -> bool:
-    """Whether the view's left is its source's right."""
-    return bool(seen.box[0, 0] > seen.box[0, 2])
+def is_mirrored(view: View) -> bool:
+    """Return whether the left of a view is the right of its source."""
+    return bool(view.box[0, 0] > view.box[0, 2])
 
 
-def shared_in(seen: View, other: View) -> tuple[float, float, float, float]:
-    """The overlap with the other view, x0, y0, x1, y1 in a view's unit coordinates."""
-    x0, y0, x1, y1 = place(geometry.overlap(seen.box, other.box)[:, None], seen.box)[0, 0].tolist()
+def shared_in(view: View, other: View) -> tuple[float, float, float, float]:
+    """Return the overlap with another view, x0, y0, x1, y1, in the unit coordinates of a view."""
+    x0, y0, x1, y1 = place(geometry.overlap(view.box, other.box)[:, None], view.box)[0, 0].tolist()
     return x0, y0, x1, y1
 
 
 def display(recipe: Recipe, size: int) -> Recipe:
-    """The recipe with views of another size and their own colours."""
+    """Return a recipe whose views have another size and keep the colours of the image."""
     require("--size", size, size >= SMALLEST, f"at least {SMALLEST}")
     return replace(recipe, size=size, jitter=0.0, grey=0.0, blur=0.0)

@@ -62,7 +62,8 @@ def forest(ax: Axes, found: Sequence[Difference], column: Column, baseline: str)
     reach = FAR * max(map(abs, ends), default=0.0)
     near = [one.paper for one in found if one.paper is not None and abs(one.paper) <= reach]
     low, high = min([0.0, *ends, *near]), max([0.0, *ends, *near])
-    low, high = low - 0.08 * (high - low), high + 0.08 * (high - low)
+    margin = 0.08 * (high - low) or 1.0
+    low, high = low - margin, high + margin
     ax.axvline(0, color=GREY, linewidth=1, zorder=0)
     for place, one in enumerate(found):
         colour = look(one.row.label).colour

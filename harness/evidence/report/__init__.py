@@ -1,1 +1,1 @@
-"""One HTML page of what the records say."""
+"""The report: one HTML page of verdicts, tables, plots, settings and runs, which needs nothing beside it."""

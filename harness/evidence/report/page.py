@@ -1,15 +1,17 @@
-"""One HTML page of what the records say: verdicts, tables, plots, settings and every run; it needs nothing beside it.
+"""The page of the report: verdicts, tables, plots, settings and every run.
 
-Every number is of tables.py and claims.py; here they are only laid out. Whatever a record says is shown as text.
+Every number is computed by the other modules of harness/evidence and only laid out here. Whatever a record says is
+shown as text.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -24,74 +26,97 @@ from harness.evidence.report.appendix import (
     commit_of,
     differing,
     letter,
+    lines_of,
     machine_of,
     run_grid,
     settings_of,
     shared,
-    told,
 )
-from harness.evidence.report.pictures import FIGURES, picture
-from harness.evidence.report.sections import section
-from harness.evidence.report.source import Known
+from harness.evidence.report.pictures import FIGURES, colours_of, picture
+from harness.evidence.report.sections import section, summary
+from harness.evidence.report.source import Source
 from harness.evidence.rows import left_out
 from harness.records import Record
+from harness.terminal import shown
 
 
-def write(known: Known, figures: Path, out: Path) -> None:
-    """Write the page, whole or not at all; the same records give the same bytes."""
+def write(source: Source, figures: Path, out: Path) -> None:
+    """Write the page, whole or not at all; the same records give the same bytes on the same day."""
     if out.is_dir():
         raise ValueError(f"--out {out}: a folder, not a file")
-    page = render(known, figures).encode()
+    page = render(source, figures, command_of(source, figures, out), today()).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write(out, lambda file: file.write(page))
 
 
-def command_of(known: Known) -> str:
-    """Return the command that writes the page."""
-    rows = [text for row in known.own for text in ("--row", row)]
-    return shlex.join(["harness", "report", *known.extra, *rows, *known.names]) + " --results RESULTS --out FILE"
+def today() -> str:
+    """Return the day in UTC, as YYYY-MM-DD; that of SOURCE_DATE_EPOCH if it is set, for builds to be repeatable."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return (datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)).strftime("%Y-%m-%d")
 
 
-def render(known: Known, figures: Path) -> str:
-    """The page as text."""
-    named = {name: known.rows(name) for name in known.names}
-    rows = [replace(row, label=f"{name}: {row.label}") for name, found in named.items() for row in found]
+def command_of(source: Source, figures: Path, out: Path) -> str:
+    """Return the command that writes this page; a path outside the current folder is named by its last part alone."""
+    paths = {"--results": source.results, "--out": out}
+    if figures != source.results / "plots":
+        paths["--figures"] = figures
+    places = [part for name, path in paths.items() for part in (name, brief(path))]
+    rows = [part for row in source.own for part in ("--row", row)]
+    return shlex.join(["harness", "report", *source.options, *rows, *source.names, *places])
+
+
+def brief(path: Path) -> str:
+    """Return a path from the current folder, or …/NAME for one outside it."""
+    near = shown(path)
+    return f"…/{path.name}" if near.is_absolute() or ".." in near.parts else str(near)
+
+
+def render(source: Source, figures: Path, command: str, day: str) -> str:
+    """Return the page as text."""
+    tables = {name: source.rows(name) for name in source.names}
+    rows = [replace(row, label=f"{name}: {row.label}") for name, filled in tables.items() for row in filled]
     counted = {run.id: run for row in rows for run in row.runs}
     settings = settings_of(rows)
-    machines = list(dict.fromkeys(machine_of(run) for run in known.runs))
+    machines = list(dict.fromkeys(machine_of(run) for run in source.runs))
+    sections = [section(source, name, filled) for name, filled in tables.items()]
+    drawn = [svg for one in sections for svg in (one.plot, *(score.forest for score in one.scores)) if svg]
     template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
-    house = Environment(autoescape=True, undefined=StrictUndefined, finalize=visible, trim_blocks=True,
-                        lstrip_blocks=True)  # fmt: skip
-    return house.from_string(template).render(
-        scale=" ".join(scale(known.preset, known.changed)).rstrip(";"),
-        command=command_of(known),
-        facts=facts(known, list(counted.values())),
-        sections=[section(known, name, found) for name, found in named.items()],
-        pictures=[picture(figures / name, *told) for name, told in FIGURES.items()],
+    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=visible, trim_blocks=True,
+                              lstrip_blocks=True)  # fmt: skip
+    return environment.from_string(template).render(
+        scale=" ".join(scale(source.preset, source.changed)).rstrip(";"),
+        command=command,
+        summary=summary(sections, source.comparable),
+        facts=facts(source, [*counted.values()], day),
+        colours=colours_of(drawn),
+        sections=sections,
+        pictures=[picture(figures / name, *about) for name, about in FIGURES.items()],
         choices=choices(settings),
         shared=shared(settings),
         differing=differing(settings),
-        runs=run_grid(known.runs, machines, set(counted)),
+        runs=run_grid(source.runs, machines, set(counted)),
         machines=Grid("Devices and versions", ["", "device", "versions"],
                       [[letter(machines.index(one)), *one] for one in machines], numeric=False),
-        told=[(run.id, line) for run in known.runs for key in NOTES for line in told(run, key)],
-        left_out=left_out(rows, known.runs) if any(not row.missing for row in rows) else [],
-        broken=known.broken,
+        warnings=[(run.id, line) for run in source.runs for key in NOTES for line in lines_of(run, key)],
+        left_out=left_out(rows, source.runs) if any(not row.missing for row in rows) else [],
+        broken=source.broken,
     )  # fmt: skip
 
 
-def visible(value: Any) -> Any:
-    """Text whose every control and direction mark can be seen; what the template itself has made stays as it is."""
+def visible(value: object) -> object:
+    """Return text with every control and direction mark spelt out; what the template itself has made stays as it is."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return records.visible(value)
 
 
-def facts(known: Known, counted: Sequence[Record]) -> dict[str, str]:
-    """What the page rests on."""
+def facts(source: Source, counted: Sequence[Record], day: str) -> dict[str, str]:
+    """Return what the page rests on."""
     seeds, trials = ({run.settings[name] for run in counted} for name in ("seed", "trial"))
     return {
-        "runs": f"{len(counted)} counted of {len(known.runs)} recorded",
+        "written on": day,
+        "newest run": max((run.ended for run in source.runs if run.ended), default="–"),
+        "runs": f"{len(counted)} counted of {len(source.runs)} recorded",
         "seeds × trials": f"{len(seeds)} × {len(trials)}",
         "code": ", ".join(sorted({commit_of(run) for run in counted})) or "–",
         "devices": ", ".join(sorted({machine_of(run)[0] for run in counted})) or "–",

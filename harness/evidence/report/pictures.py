@@ -1,4 +1,4 @@
-"""Pictures of the report: plots and figures within the page."""
+"""The pictures of the report: plots as SVG elements whose colours follow the page, figures as embedded images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from harness.evidence.rows import Row
 from harness.tables import Column
 
-WIDTH = 1200  # pixels of an embedded picture at most
-PALETTE = 96  # colours of a plot
-FIGURES = {  # picture in RESULTS/plots → the command that draws it, and what it shows
-    "matches.png": ("harness figure matches", "What each strategy links in two views of one image"),
+WIDTH = 1200  # pixels of an embedded image at most
+FIGURES = {  # image in RESULTS/plots → the command that draws it, and what it shows
+    "matches.png": ("harness figure matches", "Which places each strategy pairs in two views of one image"),
     "A1-categories.png": ("harness figure A1 --run RUN", "The pseudo categories of a run in two views of its images"),
 }
 
@@ -22,41 +23,47 @@ FIGURES = {  # picture in RESULTS/plots → the command that draws it, and what 
 class Picture(NamedTuple):
     """A figure, or the command that would draw it."""
 
-    told: str
+    title: str
     command: str
-    uri: str | None
+    uri: str | None  # None: not drawn yet
 
 
-def plot(rows: Sequence[Row], scores: Sequence[Column]) -> str:
-    """The table's plot as a data URI, in few colours: a tenth of an SVG's bytes where curves have many points."""
-    from PIL import Image
-
+def plot(rows: Sequence[Row], scores: Sequence[Column]) -> Markup:
+    """Return the plot of a table: its scores as dots or, of a table without scores, the curves of its gauges."""
     from harness.evidence.plots.gauges import gauge_curves
     from harness.evidence.plots.scores import dots
-    from harness.evidence.style import drawing
+    from harness.evidence.style import drawing, to_svg
 
-    drawn, out = BytesIO(), BytesIO()
     with drawing():
-        figure = dots(rows, scores) if scores else gauge_curves(rows)
-        figure.savefig(drawn, format="png", dpi=220, metadata={"Software": None})
-    with Image.open(drawn, formats=["PNG"]) as found:
-        found.convert("RGB").quantize(PALETTE).save(out, "PNG", optimize=True)
-    return data_uri("image/png", out.getvalue())
+        return Markup(to_svg(dots(rows, scores) if scores else gauge_curves(rows)))
 
 
-def picture(file: Path, command: str, told: str) -> Picture:
-    """A figure that has been drawn, no wider than the page needs; else its command alone."""
+def forest(rows: Sequence[Row], score: Column, baseline: str) -> Markup:
+    """Return the forest plot of the differences from a baseline."""
+    from harness.evidence.plots.differences import forest_plot
+    from harness.evidence.style import drawing, to_svg
+
+    with drawing():
+        return Markup(to_svg(forest_plot(rows, score, baseline)))
+
+
+def colours_of(pictures: Sequence[Markup]) -> dict[str, str]:
+    """Return every colour rrggbb that plots ask their page for, and the same colour for a dark ground."""
+    if not pictures:
+        return {}
+    from harness.evidence.style import colours_in
+
+    return {colour: dark for svg in pictures for colour, dark in colours_in(svg).items()}
+
+
+def picture(file: Path, command: str, title: str) -> Picture:
+    """Return a figure that has been drawn, no wider than the page needs; else only the command that draws it."""
     from PIL import Image
 
     if not file.is_file():
-        return Picture(told, command, None)
+        return Picture(title, command, None)
     out = BytesIO()
-    with Image.open(file, formats=["PNG", "JPEG"]) as found:
-        found.thumbnail((WIDTH, 4 * WIDTH))
-        found.convert("RGB").save(out, "JPEG", quality=80, optimize=True)
-    return Picture(told, command, data_uri("image/jpeg", out.getvalue()))
-
-
-def data_uri(kind: str, content: bytes) -> str:
-    """Content that an image element shows without a request."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    with Image.open(file, formats=["PNG", "JPEG"]) as image:
+        image.thumbnail((WIDTH, 4 * WIDTH))
+        image.convert("RGB").save(out, "JPEG", quality=80, optimize=True)
+    return Picture(title, command, f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}")

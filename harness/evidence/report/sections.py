@@ -1,38 +1,42 @@
-"""A table of the report: its numbers, comparisons, verdicts and plot."""
+"""One table of the report: its numbers, comparisons, verdicts, plots and gaps; and what all verdicts amount to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from harness.evidence import claims
 from harness.evidence.render import SPREAD, cells, gap_commands, headings, ours, shown, unfillable
-from harness.evidence.report.appendix import (
-    Grid,
-)
-from harness.evidence.report.pictures import plot
-from harness.evidence.report.source import Known
+from harness.evidence.report.appendix import Grid
+from harness.evidence.report.pictures import forest, plot
+from harness.evidence.report.source import Source
 from harness.evidence.rows import Row
 from harness.evidence.statistics import Comparison, Verdict, cell
 from harness.tables import Column, named
 
+DECIDED = ("reproduced", "same direction", "contradicted")
 
-class Said(NamedTuple):
-    """A claim of the paper, and what the runs say to it."""
+
+class ClaimLine(NamedTuple):
+    """A claim of the paper, and what our runs say about it."""
 
     name: str
-    word: str
+    word: str  # of the verdict
     why: str
-    behind: str
+    behind: str  # the difference that the verdict rests on
 
 
-class Scored(NamedTuple):
-    """What can be decided by one score of a table."""
+class ScoreSection(NamedTuple):
+    """What the runs say about one score of a table."""
 
     score: str
+    baseline: str
     against: Grid
-    said: list[Said]
+    claims: list[ClaimLine]
     notes: list[str]
+    forest: Markup | None  # None where nothing can be compared
 
 
 class Section(NamedTuple):
@@ -42,22 +46,22 @@ class Section(NamedTuple):
     summary: str
     notes: str
     numbers: Grid
-    scored: list[Scored]  # none of a table of gauges
+    scores: list[ScoreSection]  # none for a table of gauges
     commands: list[str]
     unfillable: list[str]
-    plot: str | None  # a data URI
+    plot: Markup | None  # None without a run
 
 
-def section(known: Known, name: str, rows: list[Row]) -> Section:
-    """A table with all that is said of it."""
+def section(source: Source, name: str, rows: list[Row]) -> Section:
+    """Return a table with everything that the page says about it."""
     table = named(name)
-    scores = [one for one in table.columns if not one.gauge]
+    scores = [column for column in table.columns if not column.gauge]
     return Section(
         name,
         table.summary,
         " ".join(table.notes),
         number_grid(name, rows, scores) if scores else gauge_grid(name, rows),
-        [scored(known, name, rows, score) for score in scores],
+        [score_section(source, name, rows, score) for score in scores],
         gap_commands(rows),
         unfillable(rows),
         plot(rows, scores) if any(row.n for row in rows) else None,
@@ -65,39 +69,62 @@ def section(known: Known, name: str, rows: list[Row]) -> Section:
 
 
 def number_grid(name: str, rows: Sequence[Row], scores: Sequence[Column]) -> Grid:
-    """For each score the paper's number, ours and its interval, and n."""
+    """Return for each score the paper's number, ours and its interval, and n."""
     lines = []
     for row in rows:
-        cells = [text for score in scores for text in cell_words(row, score)]
-        lines.append([row.label + (" (control)" if row.control else ""), *cells, row.count])
+        texts = [text for score in scores for text in score_texts(row, score)]
+        lines.append([row.label + (" (control)" if row.control else ""), *texts, row.count])
     heads = [text for one in scores for text in (f"{one.heading}, paper", f"{one.heading}, ours", "95 % interval")]
     return Grid(f"Table {name}: {SPREAD}", ["", *heads, "n"], lines)
 
 
-def cell_words(row: Row, score: Column) -> list[str]:
-    """The paper's number, ours and its interval."""
-    found = cell([*row.seeds(score).values()])
-    return [shown(row.reported.get(score.name), score), ours(row, score), claims.cell_words(found)[-1]]
+def score_texts(row: Row, score: Column) -> list[str]:
+    """Return the paper's number, ours and its interval as text."""
+    summary = cell([*row.seeds(score).values()])
+    return [shown(row.reported.get(score.name), score), ours(row, score), claims.cell_words(summary)[-1]]
 
 
 def gauge_grid(name: str, rows: Sequence[Row]) -> Grid:
-    """The gauges as the text table has them."""
+    """Return the gauges as the printed table has them."""
     columns = named(name).columns
     lines = [line for line in cells(rows, columns, [], "md") if not isinstance(line, str)]
     return Grid(f"Table {name}: {SPREAD}", headings(columns, []), lines)
 
 
-def scored(known: Known, name: str, rows: Sequence[Row], score: Column) -> Scored:
-    """One score's comparisons, verdicts and what they rest on."""
-    evidence = claims.evidence(name, score.name, rows, known.preset, known.changed)
+def score_section(source: Source, name: str, rows: Sequence[Row], score: Column) -> ScoreSection:
+    """Return the comparisons, verdicts and the forest plot of one score."""
+    evidence = claims.evidence(name, score.name, rows, source.preset, source.changed)
     found = claims.findings(evidence)
     lines = [[label, *claims.comparison_words(one), claims.small(one.floor)] for label, one in found.others.items()]
     head = ["", "n", "difference", "95 % interval", "p", "Holm", "P(A>B)", "least p"]
     grid = Grid(f"{score.heading}: each row less {found.baseline}, paired by seed", head, lines)
-    return Scored(score.heading, grid, [said(*one) for one in found.verdicts.items()], claims.notes(found))
+    compared = any(one.seeds for one in found.others.values())
+    drawn = forest(rows, score, found.baseline) if compared else None
+    verdicts = [claim_line(*one) for one in found.verdicts.items()]
+    return ScoreSection(score.heading, found.baseline, grid, verdicts, claims.notes(found), drawn)
 
 
-def said(name: str, judged: tuple[Comparison, Verdict]) -> Said:
-    """A verdict with the difference that it rests on."""
-    found, verdict = judged
-    return Said(name, verdict.word, verdict.why, claims.behind_it(found))
+def claim_line(name: str, judged: tuple[Comparison, Verdict]) -> ClaimLine:
+    """Return a claim with its verdict and the difference that it rests on."""
+    comparison, verdict = judged
+    return ClaimLine(name, verdict.word, verdict.why, claims.behind_it(comparison))
+
+
+def summary(sections: Sequence[Section], comparable: bool) -> list[str]:
+    """Return the sentences that open the page: which claims of the paper are decided, and which are not."""
+    lines = [line for one in sections if one.scores for line in one.scores[0].claims]
+    if not lines:
+        return ["The tables of this report make no claims, so there is nothing to decide."]
+    by_word: dict[str, list[str]] = {}
+    for line in lines:
+        by_word.setdefault(line.word, []).append(line.name)
+    decided = [f"{name} ({word})" for word in DECIDED for name in by_word.get(word, [])]
+    sentences = [f"These runs decide {len(decided) or 'none'} of the paper’s {len(lines)} claims about these tables"]
+    sentences[0] += f": {'; '.join(decided)}." if decided else "."
+    if inconclusive := by_word.get("inconclusive"):
+        sentences.append(f"Not decided, because the runs differ too much or are too few: {'; '.join(inconclusive)}.")
+    if missing := by_word.get("not run"):
+        sentences.append(f"Not tested, because runs are missing: {'; '.join(missing)}.")
+    if not comparable:
+        sentences.append("The settings are not the paper’s, so no gap can be reproduced, only its direction.")
+    return sentences

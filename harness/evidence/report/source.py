@@ -1,4 +1,4 @@
-"""What a report is made from: the tables' names, the records and the options that choose among them."""
+"""What a report is made from: the names of the tables, the records, and the options that choose among them."""
 
 from __future__ import annotations
 
@@ -12,45 +12,54 @@ from harness.evidence.rows import Row, fill_rows, trial_of
 from harness.records import Record
 from harness.tables import named
 
-ALWAYS = ("A1", "A2", "gauges")  # where no table is named
+ALWAYS = ("A1", "A2", "gauges")  # where no table is asked for
 
 
 @dataclass(frozen=True)
-class Known:
-    """The records and the words that choose among them."""
+class Source:
+    """The records, and the options that choose among them."""
 
-    names: tuple[str, ...]
-    extra: tuple[str, ...]  # for all rows
+    names: tuple[str, ...]  # of the tables
+    options: tuple[str, ...]  # for all rows
     own: tuple[str, ...]  # rows of the user's own, each LABEL=OPTIONS
     preset: str
-    changed: bool
+    changed: bool  # whether settings differ from the preset's
+    results: Path
     runs: tuple[Record, ...]
     broken: tuple[str, ...]  # a line for each folder that is no record
 
+    @property
+    def comparable(self) -> bool:
+        """Whether our numbers may be compared with the paper's."""
+        return self.preset == "paper" and not self.changed
+
     def rows(self, name: str) -> list[Row]:
-        """Of a table."""
-        return fill_rows(name, self.extra, self.runs, self.own)
+        """Return the filled rows of a table."""
+        return fill_rows(name, self.options, self.runs, self.own)
 
 
 def read(
-    names: Sequence[str], extra: Sequence[str], own: Sequence[str], preset: str, changed: bool, results: Path
-) -> Known:
-    """What a report is made from; a coco table that any run fills is added where no table is named."""
+    names: Sequence[str], options: Sequence[str], own: Sequence[str], preset: str, changed: bool, results: Path
+) -> Source:
+    """Return what a report of these tables is made from.
+
+    Where no table is asked for, the table `coco` is added to the usual ones if any run fills a row of it.
+    """
     for name in names:
         named(name)
     found, broken = records.read_all(results)
     faults = {run.id: fault(run) for run in found}
     lines = [*broken, *(f"{run.id}: {faults[run.id]}" for run in found if faults[run.id])]
-    shown = tuple(line.replace(f"{results}/", "") for line in lines)
     sound = tuple(run for run in found if not faults[run.id])
-    known = Known(tuple(names) or ALWAYS, tuple(extra), tuple(own), preset, changed, sound, shown)
-    if not names and any(row.n for row in known.rows("coco")):
-        return replace(known, names=("A1", "A2", "coco", "gauges"))
-    return known
+    shown = tuple(line.replace(f"{results}/", "") for line in lines)
+    source = Source(tuple(names) or ALWAYS, tuple(options), tuple(own), preset, changed, results, sound, shown)
+    if not names and any(row.n for row in source.rows("coco")):
+        return replace(source, names=("A1", "A2", "coco", "gauges"))
+    return source
 
 
 def fault(run: Record) -> str | None:
-    """What keeps a record from being read as a run's; None where nothing does."""
+    """Return what is wrong with a record; None if nothing is."""
     try:
         steps = [point["step"] for point in run.curve]
         numbers = [*(run.scores or {}).values(), *run.gauges().values(), *steps]
@@ -60,6 +69,6 @@ def fault(run: Record) -> str | None:
             return "not a readable record (its seed or trial is no whole number)"
         hash((run.fingerprint("data"), run.fingerprint("benchmark_data")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = str(error).replace(f"{run.folder}/", "")
-        return said if isinstance(error, ValueError) else f"not a readable record ({type(error).__name__}: {said})"
+        reason = str(error).replace(f"{run.folder}/", "")
+        return reason if isinstance(error, ValueError) else f"not a readable record ({type(error).__name__}: {reason})"
     return None
