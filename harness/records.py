@@ -84,9 +84,23 @@ class Record:
 
     @cached_property
     def ended(self) -> str | None:
-        """The day on which the run ended, in UTC, as YYYY-MM-DD; None where nothing tells."""
-        moment = str(read_part(self.folder, RUN).get("stop_time") if (self.folder / RUN).exists() else None)
-        return moment[:10] if re.match(r"\d{4}-\d\d-\d\dT", moment) else None
+        """The day on which the run ended, in UTC, as YYYY-MM-DD; None where it is not recorded."""
+        return self.day("stop_time")
+
+    @cached_property
+    def started(self) -> str | None:
+        """The day on which its last try began, in UTC, as YYYY-MM-DD; None where it is not recorded."""
+        return self.day("start_time")
+
+    def day(self, moment: str) -> str | None:
+        """Return the day of a moment that sacred records, as YYYY-MM-DD, if it does."""
+        text = str(read_part(self.folder, RUN).get(moment) if (self.folder / RUN).exists() else None)
+        return text[:10] if re.match(r"\d{4}-\d\d-\d\dT", text) else None
+
+    @property
+    def is_being_made(self) -> bool:
+        """Whether a process works on it now."""
+        return files.is_locked(self.folder / LOCK)
 
     def fingerprint(self, part: str) -> str | None:
         """Return the fingerprint of the pre-training's data ("data") or the benchmark's ("benchmark_data"), if any."""
@@ -181,6 +195,12 @@ def finish(folder: Path, scores: Mapping[str, float]) -> None:
     """Write a run's scores, whole or not at all; from then on it is finished and needs no checkpoints."""
     files.write_json(folder / SCORES, scores)
     files.sweep(folder, CHECKPOINTS)
+
+
+def remove(record: Record) -> None:
+    """Remove a run's folder; ValueError where a process works on it."""
+    with claim(record.folder):
+        shutil.rmtree(record.folder)
 
 
 # --- reading

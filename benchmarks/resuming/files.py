@@ -77,6 +77,18 @@ def link(source: Path, target: Path) -> None:
         write(target, lambda file: file.write(source.read_bytes()))
 
 
+def is_locked(file: Path) -> bool:
+    """Return whether a process holds this lock now."""
+    try:
+        with open(file, "rb") as tried:
+            fcntl.flock(tried, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # no lock, or a file system that has none
+    return False
+
+
 @contextmanager
 def lock(file: Path, taken: str) -> Iterator[None]:
     """The block runs in one process at a time, else ValueError says `taken`; the kernel opens a killed one's lock."""

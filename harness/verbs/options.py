@@ -166,6 +166,11 @@ def read_records(table: str, results: Path) -> list[Record]:
     from harness import tables
 
     tables.named(table)
+    return read_all(results)
+
+
+def read_all(results: Path) -> list[Record]:
+    """Return all records; folders that are no records are named on stderr."""
     known, broken = records.read_all(results)
     for line in broken:
         print(f"harness: left out: {visible(line)}", file=sys.stderr)
