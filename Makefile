@@ -8,7 +8,7 @@ LOCK := constraints.txt setup.cfg pyproject.toml $(wildcard third_party/*/*.toml
 KILLS ?= 200
 STEPS ?= 5000
 
-.PHONY: help setup demo test torture soak speed results clean
+.PHONY: help setup demo test docs torture soak speed results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
+docs: $(VENV)/.installed-dev  ## build the documentation into docs/_build/html
+	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 torture: setup  ## kill tiny runs KILLS times (200), let them go on and compare them with ones left alone
 	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.torture $(KILLS)
 
@@ -34,7 +38,7 @@ soak: setup  ## watch the memory and the open files of a pre-training of STEPS (
 speed: setup  ## time all against others' ways (PARTS="step start": only these)
 	@$(BIN)/python -W ignore -m tests.speed $(PARTS)
 
-results: setup  ## write the tables, verdicts and plots of our own demo records anew
+results: setup  ## write the tables, plots and quoted outputs of our demo records anew
 	@mkdir -p results/demo/tables
 	@for table in A1 A2 gauges; do for kind in md csv; do \
 	    $(BIN)/harness table $$table --format $$kind --results results/demo > results/demo/tables/$$table.$$kind; done; \
@@ -44,9 +48,10 @@ results: setup  ## write the tables, verdicts and plots of our own demo records 
 	    $(BIN)/harness claims $$table --score $$score --format md --results results/demo \
 	        > results/demo/tables/claims-$$table-$$score.md; done; done
 	@$(BIN)/harness report --results results/demo --figures results/plots --out results/demo/report.html
+	@$(BIN)/python -m docs.outputs
 
 clean:  ## remove .venv, caches and generated data; results stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache docs/_build docs/generated *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp is written last, so that a failed or interrupted installation is taken up again by the next call.

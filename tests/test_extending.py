@@ -1,4 +1,4 @@
-"""The examples of harness/EXTENDING.md run as they are printed; what does not keep its contract is refused by name."""
+"""The examples of docs/extending.md run as they are printed; what does not keep its contract is refused by name."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from tests.pictures import photos
 from tests.test_cli import refused
 from tests.test_strategies import APART, BATCH, BOXES, OTHERS, maps
 
-TEXT = (ROOT / "harness" / "EXTENDING.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`(mine/\w+\.py)`:\n\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
 COMMANDS = [line for line in TEXT.splitlines() if line.startswith("harness ")]
 HERE = ["--workers", "0", "--device", "cpu"]
@@ -61,6 +61,7 @@ def forget_mine() -> None:
 
 def test_the_document_shows_one_of_each_and_commands_for_it() -> None:
     assert set(FILES) == {"mine/corners.py", "mine/linear.py", "mine/widths.py"}
+    assert all(re.match("harness (run|reproduce|table|plot) ", command) for command in COMMANDS)
     for name in FILES:
         assert any(name.removesuffix(".py").replace("/", ".") in command for command in COMMANDS), name
 
