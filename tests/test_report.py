@@ -96,7 +96,7 @@ def test_the_demo_s_page_holds_its_numbers_and_verdicts(demo: str) -> None:
     for name, judged in claims.findings(known).verdicts.items():
         assert f"{name} {judged[1]} ours: {claims.behind_it(judged[0])}" in found.text
     for row in rows:
-        assert render.ours(row, tables.SCORES[1]) in found.text
+        assert render.our_text(row, tables.SCORES[1]) in found.text
         assert all(run.id in found.text for run in row.runs)
     assert [tag for tag, _ in found.tags].count("img") == 2
     assert [tag for tag, _ in found.tags].count("svg") == 9  # three tables, and a forest plot for each of six scores

@@ -69,7 +69,7 @@ def test_words_for_the_whole_table_choose_other_runs() -> None:
     found = [record("--strategy location --set epochs=3", 10), record("--strategy location", 20)]
     row = lines(found, ["--set", "epochs=3"])["location"]
     assert row.values(tables.SCORES[0]) == [10]
-    assert "--set epochs=3" in row.words
+    assert "--set epochs=3" in row.options
     with pytest.raises(ValueError, match="no field 'epoch'"):
         lines(found, ["--set", "epoch=3"])
 
@@ -118,12 +118,29 @@ def test_latex_prints_every_sign_as_text(monkeypatch: pytest.MonkeyPatch, tmp_pa
     )
     assert body[5] == r"{[}b] & -- & 0 \\"
     assert "".join(body).isascii()
+    compile_latex(text, tmp_path)
+
+
+def compile_latex(text: str, folder: Path) -> None:
+    """Compile a table where there is a pdflatex."""
     if shutil.which("pdflatex"):
         page = "\n".join([r"\documentclass{article}\usepackage{booktabs}\begin{document}", text, r"\end{document}"])
-        (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+        (folder / "page.tex").write_text(page, encoding="utf-8")
         line = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page"]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, check=False)
+        done = subprocess.run(line, cwd=folder, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+def test_latex_spans_the_paper_s_columns_and_ours(tmp_path: Path) -> None:
+    text = render.render("A1", list(lines([record("--strategy location", 10)]).values()), "demo", False, "latex")
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    assert body[0] == r"\begin{tabular}{lrrrrrrr}"
+    assert body[2:5] == [
+        r" & \multicolumn{3}{c}{paper} & \multicolumn{3}{c}{ours} &  \\",
+        r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}",
+        r" & AP & AP50 & AP75 & AP & AP50 & AP75 & n \\",
+    ]
+    compile_latex(text, tmp_path)
 
 
 def test_a_table_of_scores_reads_no_curve(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,13 +283,13 @@ def test_the_mean_is_that_of_the_seeds_however_many_trials_each_has() -> None:
     row = lines(trials({0: [10, 12, 14], 1: [20]}))["location"]
     assert row.seeds(tables.SCORES[0]) == {0: [10, 12, 14], 1: [20]}
     assert (row.n, row.count) == (2, "2×1–3")
-    assert render.ours(row, tables.SCORES[0]) == "16.0 ± 5.7"
-    entry = render.line(row, tables.SCORES)
+    assert render.our_text(row, tables.SCORES[0]) == "16.0 ± 5.7"
+    entry = render.row_values(row, tables.SCORES)
     assert (entry["AP"], entry["AP_std"], entry["n"], entry["trials"]) == (16.0, 5.6569, 2, 4)
     assert "n×k: k fine-tuning trials a seed" in render.render("A1", [row], "demo", False, "text")
 
 
 def test_of_one_seed_the_spread_is_its_trials() -> None:
     row = lines(trials({3: [10, 12]}))["location"]
-    assert (row.count, render.ours(row, tables.SCORES[0])) == ("1×2", "11.0 ± 1.4")
-    assert render.ours(lines(trials({3: [10]}))["location"], tables.SCORES[0]) == "10.0"
+    assert (row.count, render.our_text(row, tables.SCORES[0])) == ("1×2", "11.0 ± 1.4")
+    assert render.our_text(lines(trials({3: [10]}))["location"], tables.SCORES[0]) == "10.0"

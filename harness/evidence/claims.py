@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from harness import ROOT, plugins
-from harness.evidence.render import laid_out, scale
+from harness.evidence.render import layout, scale
 from harness.evidence.rows import Row
 from harness.evidence.statistics import (
     ALPHA,
@@ -142,7 +142,7 @@ def cell_table(cells: dict[str, Cell | None], first: str | None, style: str) -> 
     """Mean, n, spread and interval; a best row is bold only where its interval overlaps no other's."""
     bold = "**" if style == "md" else ""
     lines = [[f"{bold}{label}{bold}" if label == first else label, *cell_words(one)] for label, one in cells.items()]
-    return laid_out(["", "n", "mean", "std", "95 % interval"], lines, style)
+    return layout(["", "n", "mean", "std", "95 % interval"], lines, style)
 
 
 def cell_words(one: Cell | None) -> list[str]:
@@ -157,7 +157,7 @@ def cell_words(one: Cell | None) -> list[str]:
 def comparison_table(others: dict[str, Comparison], style: str) -> str:
     """Differences, their intervals and what permutation says."""
     head = ["", "n", "difference", "95 % interval", "p", "Holm", "P(A>B)"]
-    return laid_out(head, [[label, *comparison_words(one)] for label, one in others.items()], style)
+    return layout(head, [[label, *comparison_words(one)] for label, one in others.items()], style)
 
 
 def comparison_words(one: Comparison) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.evidence.claims import Evidence, published_noise
-from harness.evidence.render import laid_out, scale
+from harness.evidence.render import layout, scale
 from harness.evidence.rows import Row
 from harness.evidence.statistics import compare, room, seeds_needed
 from harness.tables import Claim
@@ -59,7 +59,7 @@ def plan(known: Evidence, power: float, cost: Cost) -> str:
         f"Table {known.table}, {known.score.name}: seeds n that decide each claim with power {power:g}, two-sided 5 %",
         *scale(known.preset, known.changed),
         "",
-        laid_out(["claim, with the paper's gap", "noise", "n", "runs", "hours"], lines, "text"),
+        layout(["claim, with the paper's gap", "noise", "n", "runs", "hours"], lines, "text"),
         "",
         "noise: standard deviation of a seed's difference of two rows, measured here, or",
         "of the paper's scale: √2 × that of one fine-tuning, which leaves the seeds out;",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import tabulate as layout
+import tabulate as tabulate_module
 from tabulate import SEPARATING_LINE, tabulate
 
 from harness.evidence.latex import booktabs, comment
@@ -18,108 +18,110 @@ from harness.tables import Column, named
 if TYPE_CHECKING:
     import pandas
 
-layout.MIN_PADDING = 0  # 80 columns hold the table only without it
+tabulate_module.MIN_PADDING = 0  # 80 columns hold the table only without it
 
 SPREAD = "mean ± standard deviation over n seeds"
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how one begins
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters of one
 STYLES = {"text": "simple", "md": "pipe"}
 
 
-def frame(found: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
-    """One line a row: the paper's scores, the mean and standard deviation of ours, n, the runs and the command."""
+def frame(rows: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
+    """Return a line for each row: the paper's numbers, our means and standard deviations, n, runs and command."""
     import pandas  # half a second that only this needs
 
-    return pandas.DataFrame([line(row, columns) for row in found])
+    return pandas.DataFrame([row_values(row, columns) for row in rows])
 
 
-def line(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
-    """The columns of one row; what is not known is None."""
+def row_values(row: Row, columns: Sequence[Column]) -> dict[str, object]:
+    """Return the values of a row by name; None stands for what is not known."""
     spreads = {column.name: row.spread(column) or (None, None) for column in columns}
     return {
         "row": row.label,
         "control": row.control,
-        **{f"paper_{one.name}": row.reported.get(one.name) for one in columns if not one.gauge},
+        **{f"paper_{column.name}": row.reported.get(column.name) for column in columns if not column.gauge},
         **{name: mean if mean is None else round(mean, 4) for name, (mean, _) in spreads.items()},
         **{f"{name}_std": std if std is None else round(std, 4) for name, (_, std) in spreads.items()},
         "n": row.n,
         "trials": len(row.runs),
         "runs": " ".join(run.id for run in row.runs),
-        "command": f"harness run {row.words}",
+        "command": f"harness run {row.options}",
         "missing": row.missing,
     }
 
 
-def render(name: str, found: Sequence[Row], preset: str, changed: bool, style: str) -> str:
-    """The table as text, md, latex, csv or json; changed: settings differ from the preset's."""
+def render(name: str, rows: Sequence[Row], preset: str, changed: bool, style: str) -> str:
+    """Return a table as text, md, latex, csv or json; `changed`: the settings differ from the preset's."""
     table = named(name)
     columns = table.columns
     if style == "csv":
-        return frame(found, columns).rename(columns=as_text).map(as_text).to_csv(index=False).rstrip()
+        return frame(rows, columns).rename(columns=csv_cell).map(csv_cell).to_csv(index=False).rstrip()
     if style == "json":
-        return json.dumps([line(row, columns) for row in found], indent=2, ensure_ascii=False)
+        return json.dumps([row_values(row, columns) for row in rows], indent=2, ensure_ascii=False)
     notes = [f"Table {name}: {table.summary}", *scale(preset, changed), SPREAD, *table.notes]
-    if any("×" in row.count for row in found):
+    if any("×" in row.count for row in rows):
         notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
-    below = gaps(found)
-    papers = [one for one in columns if any(one.name in row.reported for row in found)]
-    head, lines = headings(columns, papers), cells(found, columns, papers, style)
+    below = gaps(rows)
+    papers = [column for column in columns if any(column.name in row.reported for row in rows)]
+    lines = text_lines(rows, columns, papers, style)
     if style == "latex":
-        return "\n".join([*map(comment, notes), *booktabs(head, lines), *map(comment, below)])
-    body = laid_out(head, lines, style)
+        names = ["", *(column.heading for column in (*papers, *columns)), "n"]
+        groups = [(1, ""), (len(papers), "paper"), (len(columns), "ours"), (1, "")] if papers else []
+        return "\n".join([*map(comment, notes), *booktabs(names, lines, groups), *map(comment, below)])
+    body = layout(headings(columns, papers), lines, style)
     return "\n".join([*notes, "", body, *([""] if below else []), *below])
 
 
-def as_text(cell: Any) -> Any:
-    """A cell of CSV; words that a spreadsheet would compute as a formula begin with an apostrophe, numbers stay."""
-    if not isinstance(cell, str):
-        return cell
-    return f"'{visible(cell)}" if cell.startswith(FORMULA) else visible(cell)
+def csv_cell(value: object) -> object:
+    """Return a cell of CSV: text that a spreadsheet would compute as a formula gets an apostrophe; numbers stay."""
+    if not isinstance(value, str):
+        return value
+    return f"'{visible(value)}" if value.startswith(FORMULA) else visible(value)
 
 
-def laid_out(head: list[str], lines: Sequence[list[str] | str], style: str) -> str:
-    """A table as text or md: words left, numbers right."""
+def layout(head: list[str], lines: Sequence[list[str] | str], style: str) -> str:
+    """Return lines of text as a table in text or md: the first column to the left, all others to the right."""
     align = ["left", *["right"] * (len(head) - 1)]
     return tabulate(lines, head, tablefmt=STYLES[style], disable_numparse=True, colalign=align)
 
 
 def headings(columns: Sequence[Column], papers: Sequence[Column]) -> list[str]:
-    """The paper's columns, where there are any, before ours."""
+    """Return the headings: the paper's columns, where there are any, before ours."""
     theirs, names = ([column.heading for column in part] for part in (papers, columns))
     if theirs:
         theirs[0], names[0] = f"paper {theirs[0]}", f"ours {names[0]}"
     return ["", *theirs, *names, "n"]
 
 
-def cells(
-    found: Sequence[Row], columns: Sequence[Column], papers: Sequence[Column], style: str
+def text_lines(
+    rows: Sequence[Row], columns: Sequence[Column], papers: Sequence[Column], style: str
 ) -> list[list[str] | str]:
-    """Headings' worth of text for every row; a rule, where the style has one, sets the controls apart."""
+    """Return the texts of every row, one for each heading; a rule, where the style has one, precedes the controls."""
     lines: list[list[str] | str] = []
-    for row in found:
+    for row in rows:
         if row.control and style != "md" and SEPARATING_LINE not in lines:
             lines.append(SEPARATING_LINE)
-        paper = [shown(row.reported.get(one.name), one) for one in papers]
-        lines.append([row.label, *paper, *(ours(row, column) for column in columns), row.count])
+        paper = [number_text(row.reported.get(column.name), column) for column in papers]
+        lines.append([row.label, *paper, *(our_text(row, column) for column in columns), row.count])
     return lines
 
 
-def shown(value: float | None, column: Column) -> str:
-    """A number of the paper's, or nothing."""
+def number_text(value: float | None, column: Column) -> str:
+    """Return a number as its column shows it; an empty text for none."""
     return "" if value is None else f"{value * column.scale:.{column.digits}f}"
 
 
-def ours(row: Row, column: Column) -> str:
-    """Mean, and with more than one run ± the standard deviation; a dash for a gap."""
+def our_text(row: Row, column: Column) -> str:
+    """Return our mean and, with more than one run, ± the standard deviation; a dash for a gap."""
     spread = row.spread(column)
     if spread is None:
         return "–"
-    mean, std = (shown(value, column) for value in spread)
+    mean, std = (number_text(value, column) for value in spread)
     sign = "±" if column.gauge else " ± "  # 80 columns hold three scores with spaces, not seven gauges
     return f"{mean}{sign}{std}" if std else mean
 
 
 def scale(preset: str, changed: bool) -> list[str]:
-    """What must be known before the two sides of the table are compared."""
+    """Return what a reader must know before comparing our numbers with the paper's."""
     ours = f"ours: preset {preset} ({PRESETS[preset].summary})"
     if preset == "paper" and not changed:
         return [ours]
@@ -130,20 +132,20 @@ def scale(preset: str, changed: bool) -> list[str]:
     ]
 
 
-def gaps(found: Sequence[Row]) -> list[str]:
-    """The commands that would fill the gaps, and what no command can fill yet."""
-    commands, absent = ([f"  {line}" for line in lines] for lines in (gap_commands(found), unfillable(found)))
+def gaps(rows: Sequence[Row]) -> list[str]:
+    """Return the commands that would fill the gaps, and the gaps that no command can fill."""
+    commands, absent = ([f"  {line}" for line in lines] for lines in (gap_commands(rows), unfillable(rows)))
     return [
         *(["Gaps, and the commands that fill them:", *commands] if commands else []),
         *(["Gaps that no command fills:", *absent] if absent else []),
     ]
 
 
-def gap_commands(found: Sequence[Row]) -> list[str]:
-    """The command of every row without a run that can have one."""
-    return [f"harness run {row.words}" for row in found if not row.n and row.missing is None]
+def gap_commands(rows: Sequence[Row]) -> list[str]:
+    """Return the command of every row that can be run and has no run yet."""
+    return [f"harness run {row.options}" for row in rows if not row.n and row.missing is None]
 
 
-def unfillable(found: Sequence[Row]) -> list[str]:
-    """The rows that no command fills, and why."""
-    return [f"{row.label}: {row.missing}" for row in found if row.missing]
+def unfillable(rows: Sequence[Row]) -> list[str]:
+    """Return the rows that cannot be run, and why."""
+    return [f"{row.label}: {row.missing}" for row in rows if row.missing]

@@ -18,35 +18,38 @@ from harness.tables import Column, named, own_rows
 
 @dataclass(frozen=True)
 class Row:
-    """One row as far as it is known."""
+    """One row of a table, and the runs that fill it."""
 
     label: str
     control: bool
-    words: str  # of `harness run`
-    reported: dict[str, float]  # the paper's, empty for a control
-    runs: tuple[Record, ...]  # finished, of the row's settings: fine-tuning trials of pre-training seeds
-    missing: str | None  # why it cannot be run at all
+    options: str  # of `harness run`
+    reported: dict[str, float]  # the paper's numbers; empty for a control
+    runs: tuple[Record, ...]  # finished runs with the row's settings: one or more fine-tuning trials of each seed
+    missing: str | None  # why the row cannot be run at all; None: it can
 
     @property
     def n(self) -> int:
-        """Pre-training seeds that count."""
+        """Return the number of pre-training seeds that count."""
         return len({run.settings["seed"] for run in self.runs})
 
     def seeds(self, column: Column) -> dict[int, list[float]]:
-        """Pre-training seed → the column's value of each of its trials, of the runs that have it."""
-        found: dict[int, list[float]] = {}
+        """Return the values of a column: pre-training seed → one value for each of its trials that has it."""
+        values: dict[int, list[float]] = {}
         for run in self.runs:
             source = run.gauges() if column.gauge else run.scores or {}
             if column.name in source:
-                found.setdefault(run.settings["seed"], []).append(source[column.name])
-        return found
+                values.setdefault(run.settings["seed"], []).append(source[column.name])
+        return values
 
     def values(self, column: Column) -> list[float]:
-        """The column's value of every run that has it."""
+        """Return the value of a column of every run that has it."""
         return [value for trials in self.seeds(column).values() for value in trials]
 
     def spread(self, column: Column) -> tuple[float, float | None] | None:
-        """Mean of the seeds' means and their standard deviation, of one seed its trials'; None without a value."""
+        """Return the mean of the seeds' means and their standard deviation; None without a value.
+
+        Of a single seed the standard deviation is that of its trials, and None if there is only one.
+        """
         seeds = [*self.seeds(column).values()]
         if not seeds:
             return None
@@ -56,103 +59,90 @@ class Row:
 
     @property
     def count(self) -> str:
-        """Seeds, with more than one trial of any × fewest to most trials of a seed."""
+        """Return n as text: the number of seeds and, where a seed has several trials, × fewest–most of them."""
         counts = sorted(Counter(run.settings["seed"] for run in self.runs).values()) or [0]
         trials = f"{counts[0]}–{counts[-1]}" if counts[0] < counts[-1] else f"{counts[0]}"
         return f"{self.n}×{trials}" if counts[-1] > 1 else f"{self.n}"
 
 
-def fill_rows(name: str, extra: Sequence[str], records: Sequence[Record], own: Sequence[str] = ()) -> list[Row]:
+def fill_rows(name: str, shared: Sequence[str], records: Sequence[Record], own: Sequence[str] = ()) -> list[Row]:
     """Return the rows of a table, with rows of the user's own, each LABEL=OPTIONS, before the controls.
 
-    The extra options, such as --preset study, are added to those of every row. Raises ValueError where they mean
+    The shared options, such as --preset study, are added to those of every row. Raises ValueError where they mean
     nothing to `location`, which is in every table, and for a row of the user's own that cannot be run.
     """
-    parse(["--strategy", "location", *extra])
+    parse(["--strategy", "location", *shared])
     table = named(name)
     added = own_rows(table, own)
-    for line in added.values():
-        parse([*shlex.split(line), *extra])
-    lines = {**table.rows, **added, **table.controls}
-    return alike(
-        [
-            fill_row(label, label in table.controls, line, extra, records, table.reported)
-            for label, line in lines.items()
-        ]
-    )
+    for options in added.values():
+        parse([*shlex.split(options), *shared])
+    rows = {**table.rows, **added, **table.controls}
+    return same_data_only([
+        fill_row(label, label in table.controls, shlex.join([*shlex.split(options), *shared]), records,
+                 table.reported.get(label, {}))
+        for label, options in rows.items()
+    ])  # fmt: skip
 
 
-def fill_row(
-    label: str,
-    control: bool,
-    line: str,
-    extra: Sequence[str],
-    records: Sequence[Record],
-    reported: dict[str, dict[str, float]],
-) -> Row:
-    """One row with the finished runs whose recorded settings are those of its words, whatever their seed."""
-    full = shlex.join([*shlex.split(line), *extra])
+def fill_row(label: str, control: bool, options: str, records: Sequence[Record], reported: dict[str, float]) -> Row:
+    """Return a row with the finished runs whose recorded settings are those of its options, whatever their seed."""
     try:
-        wanted = seedless(settings_of(full))
+        wanted = without_seed(settings_of(options))
     except ValueError as error:
-        return Row(label, control, full, reported.get(label, {}), (), missing=str(error).split(": ")[0])
-    known = [record for record in records if record.scores and "seed" in record.settings]
-    matching = [record for record in known if seedless(record.settings) == wanted]
-    found = {trial_of(record): record for record in reversed(matching)}  # of a copied record the first by name
-    runs = tuple(record for record in matching if found[trial_of(record)] is record)
-    return Row(label, control, full, reported.get(label, {}), runs, missing=None)
+        return Row(label, control, options, reported, (), missing=str(error).split(": ")[0])
+    finished = [record for record in records if record.scores and "seed" in record.settings]
+    matching = [record for record in finished if without_seed(record.settings) == wanted]
+    first = {trial_of(record): record for record in reversed(matching)}  # by name, where a record was copied
+    runs = tuple(record for record in matching if first[trial_of(record)] is record)
+    return Row(label, control, options, reported, runs, missing=None)
 
 
 def trial_of(record: Record) -> tuple[int, int]:
-    """Pre-training seed and fine-tuning trial: two records of one row that share both are the same run."""
+    """Return the pre-training seed and the fine-tuning trial; two records of a row that share both are the same run."""
     return record.settings["seed"], record.settings["trial"]
 
 
-def alike(found: list[Row]) -> list[Row]:
-    """The rows without the runs that learnt from, or were judged on, other data than most of the table's."""
+def same_data_only(rows: list[Row]) -> list[Row]:
+    """Return rows without the runs whose data, of either training, have another fingerprint than the majority's."""
     for part in ("data", "benchmark_data"):
-        prints = Counter(run.fingerprint(part) for row in found for run in row.runs)
-        del prints[None]
-        for other, _ in prints.most_common()[1:]:
-            found = [
-                replace(row, runs=tuple(run for run in row.runs if run.fingerprint(part) != other)) for row in found
-            ]
-    return found
+        fingerprints = Counter(run.fingerprint(part) for row in rows for run in row.runs)
+        del fingerprints[None]
+        odd = {fingerprint for fingerprint, _ in fingerprints.most_common()[1:]}
+        rows = [replace(row, runs=tuple(run for run in row.runs if run.fingerprint(part) not in odd)) for row in rows]
+    return rows
 
 
-def left_out(found: Sequence[Row], records: Sequence[Record]) -> list[str]:
-    """One line for every run that fills no row: what keeps it from the row that it is nearest to."""
-    counted = {run.folder for row in found for run in row.runs}
-    settings = {row.label: settings_of(row.words) for row in found if not row.missing}
+def left_out(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
+    """Return one line for every run that fills no row: how it differs from the row that it is nearest to."""
+    counted = {run.folder for row in rows for run in row.runs}
+    settings = {row.label: without_seed(settings_of(row.options)) for row in rows if not row.missing}
     lines = []
     for record in records:
         if record.folder not in counted:
-            options = {
-                name: differences(seedless(record.settings), seedless(wanted)) for name, wanted in settings.items()
-            }
-            label, nearest = min(options.items(), key=lambda option: len(option[1]))
+            distances = {label: differences(without_seed(record.settings), row) for label, row in settings.items()}
+            label, nearest = min(distances.items(), key=lambda option: len(option[1]))
             reasons = [f"{field}={mine}, not {wanted}" for field, (mine, wanted) in nearest.items()]
-            lines.append(f"{record.id} is no {label}: {'; '.join(reasons) or unequal(record, found)}")
+            lines.append(f"{record.id} is no {label}: {'; '.join(reasons) or reason_left_out(record, rows)}")
     return lines or ["Every run counts."]
 
 
-def unequal(record: Record, found: Sequence[Row]) -> str:
-    """What keeps a run of a row's settings out of it."""
+def reason_left_out(record: Record, rows: Sequence[Row]) -> str:
+    """Return why a run does not count though it has the settings of a row."""
     if not record.scores:
         return f"it is {record.status}, not finished"
-    parts = {part: {run.fingerprint(part) for row in found for run in row.runs} for part in ("data", "benchmark_data")}
-    others = [part for part, prints in parts.items() if record.fingerprint(part) not in prints]
-    if others:
-        return "; ".join(f"its {part} is not that of most runs here ({record.fingerprint(part)})" for part in others)
+    counted = {part: {run.fingerprint(part) for row in rows for run in row.runs} for part in ("data", "benchmark_data")}
+    odd = [part for part, fingerprints in counted.items() if record.fingerprint(part) not in fingerprints]
+    if odd:
+        return "; ".join(f"its {part} is not that of most runs here ({record.fingerprint(part)})" for part in odd)
     return f"another record here is of its seed {trial_of(record)[0]} and trial {trial_of(record)[1]}"
 
 
-def settings_of(line: str) -> dict[str, Any]:
-    """What a run of the words records, as JSON gives it back; ValueError where they mean nothing."""
-    found: dict[str, Any] = json.loads(json.dumps(parse(shlex.split(line)).settings))
-    return found
+def settings_of(options: str) -> dict[str, Any]:
+    """Return the settings that a run with these options records; ValueError where the options do not parse."""
+    settings: dict[str, Any] = json.loads(json.dumps(parse(shlex.split(options)).settings))
+    return settings
 
 
-def seedless(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with seed and trial left out."""
+def without_seed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings without seed and trial, in which the runs of one row differ."""
     return {name: value for name, value in settings.items() if name not in ("seed", "trial")}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from harness.evidence import claims
 from harness.evidence.compare import flat
-from harness.evidence.rows import Row, seedless, trial_of
+from harness.evidence.rows import Row, trial_of, without_seed
 from harness.evidence.rows import settings_of as record_of
 from harness.records import Record
 
@@ -30,7 +30,7 @@ class Grid(NamedTuple):
 
 def settings_of(rows: Sequence[Row]) -> Settings:
     """Return the settings of every row that can be run: row → dotted setting → value."""
-    return {row.label: flat(seedless(record_of(row.words))) for row in rows if not row.missing}
+    return {row.label: flat(without_seed(record_of(row.options))) for row in rows if not row.missing}
 
 
 def common(settings: Settings) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from harness.evidence import claims
-from harness.evidence.render import SPREAD, cells, gap_commands, headings, ours, shown, unfillable
+from harness.evidence.render import SPREAD, gap_commands, headings, number_text, our_text, text_lines, unfillable
 from harness.evidence.report.appendix import Grid
 from harness.evidence.report.pictures import forest, plot
 from harness.evidence.report.source import Source
@@ -81,13 +81,13 @@ def number_grid(name: str, rows: Sequence[Row], scores: Sequence[Column]) -> Gri
 def score_texts(row: Row, score: Column) -> list[str]:
     """Return the paper's number, ours and its interval as text."""
     summary = cell([*row.seeds(score).values()])
-    return [shown(row.reported.get(score.name), score), ours(row, score), claims.cell_words(summary)[-1]]
+    return [number_text(row.reported.get(score.name), score), our_text(row, score), claims.cell_words(summary)[-1]]
 
 
 def gauge_grid(name: str, rows: Sequence[Row]) -> Grid:
     """Return the gauges as the printed table has them."""
     columns = named(name).columns
-    lines = [line for line in cells(rows, columns, [], "md") if not isinstance(line, str)]
+    lines = [line for line in text_lines(rows, columns, [], "md") if not isinstance(line, str)]
     return Grid(f"Table {name}: {SPREAD}", headings(columns, []), lines)
 
 
