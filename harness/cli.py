@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("HARNESS_TRACEBACK"):
             raise
-        distributed.give_way(error)
+        distributed.wait_for_cause(error)
         print(f"harness: {one_line(error)}", file=sys.stderr)
         return 2
 

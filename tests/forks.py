@@ -30,7 +30,12 @@ def place(rank: int, size: int, meet: Path) -> Iterator[None]:
     import torch
 
     torch.set_num_threads(1)
-    own = {"RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo", distributed.MEET: f"file://{meet}"}
+    own = {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "GLOO_SOCKET_IFNAME": "lo",
+        distributed.RENDEZVOUS: f"file://{meet}",
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in own.items():
             patch.setenv(name, value)

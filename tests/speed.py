@@ -45,7 +45,7 @@ from harness import ROOT, plugins
 from harness.engine import provenance
 from harness.engine.gauges import gauges
 from harness.engine.machine import Machine
-from harness.engine.pretrain import build_optimizer, compile_encoder, update
+from harness.engine.pretrain import build_optimizer, compile_encoder, train_step
 from harness.presets import PRESETS
 from harness.verbs.speed import step_ratio, timed
 from methods import geometry
@@ -277,7 +277,7 @@ def steps(sizes: Sizes, device: str, rounds: int = PAIRS) -> dict[str, list[floa
     recipe = replace(PRESETS["demo"].recipe, size=sizes.pixels, batch=sizes.images)
     first, second = resident(sizes, device)
     runs: dict[str, Step] = {}
-    step = partial(update, recipe=recipe, epoch=0, views=(first, second))
+    step = partial(train_step, recipe=recipe, epoch=0, views=(first, second))
     for name in plugins.strategy_files():
         if (strategy := plugins.strategy(name)()).trains:
             model = PixSim(strategy, recipe).to(device)
@@ -462,7 +462,7 @@ def whole_step(strategy: Strategy, first: View, second: View, way: Way) -> Step:
     if way.compile:
         torch.compiler.reset()  # a batch of another size would be compiled for any size
         compile_encoder(model)
-    return partial(update, training, way.recipe, 0, (first, second))
+    return partial(train_step, training, way.recipe, 0, (first, second))
 
 
 class Large(NamedTuple):
@@ -595,7 +595,7 @@ def main(chosen: list[str]) -> None:
         print(text, flush=True)
         lines.append(text)
     if not chosen:
-        name = re.sub(r"\W+", "-", provenance.device(device)["device"]).strip("-").lower()
+        name = re.sub(r"\W+", "-", str(provenance.device(device)["device"])).strip("-").lower()
         kept = ROOT / "results" / "speed" / f"{name}.md"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text("\n".join(["`make speed`", "", "```text", *lines, "```", ""]), encoding="utf-8")

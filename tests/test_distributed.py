@@ -122,7 +122,7 @@ def work(rank: int, folder: Path) -> None:
     """One rank of two and of four: every case on its share."""
     for size in (size for size in SIZES if rank < size):
         share = slice(4 // size * rank, 4 // size * (rank + 1))
-        with place(rank, size, folder / f"meet-{size}"), distributed.joined():
+        with place(rank, size, folder / f"meet-{size}"), distributed.process_group():
             found = {tuple(case): tuple(step(case, share)) for case in CASES if case.size == size}
         if rank == 0:
             torch.save(found, folder / f"found-{size}.pt")
@@ -180,9 +180,9 @@ def small(name: str, zero_init: bool) -> nn.Module:
 
 def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], kind: str) -> None:
     """One rank's part of a pre-training, with a checkpoint after every step; only the first rank's folder counts."""
-    original, descend = pretrain.following, pretrain.descend
+    original, optimizer_step = pretrain.next_views, pretrain.optimizer_step
 
-    def following(batches: Any, machine: Machine) -> Any:
+    def next_views(batches: Any, machine: Machine) -> Any:
         views = original(batches, machine)
         return views and tuple(
             View(*(part.double() if part.is_floating_point() else part for part in view)) for view in views
@@ -191,18 +191,22 @@ def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], ki
     def last(training: Training, *rest: Any) -> Any:
         if training.step == one.made and (one.signal == signal.SIGKILL or rank == one.size - 1):
             os.kill(os.getpid(), one.signal)
-        return descend(training, *rest)
+        return optimizer_step(training, *rest)
 
-    with pytest.MonkeyPatch.context() as patch, place(rank, one.size, folder / f"meet-{number}"), distributed.joined():
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        place(rank, one.size, folder / f"meet-{number}"),
+        distributed.process_group(),
+    ):
         patch.setattr(pixsim, "build_encoder", small)
         patch.setattr(pixsim, "width", lambda encoder: WIDTH)
         patch.setattr(checkpoints, "CHECKPOINT_EVERY", -1.0)
         patch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
-        patch.setattr(pretrain, "descend", last)
+        patch.setattr(pretrain, "optimizer_step", last)
         if kind == "float64":
             torch.set_default_dtype(torch.float64)
             patch.setattr(Tensor, "float", Tensor.double)
-            patch.setattr(pretrain, "following", following)
+            patch.setattr(pretrain, "next_views", next_views)
         own = folder if rank == 0 else folder / "beside"
         own.mkdir(exist_ok=True)
         pretrain.pretrain(Location(), TINY, images, own, 0, Machine("cpu", 0))

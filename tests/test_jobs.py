@@ -1,4 +1,4 @@
-"""Runs on several processes, hosts and lanes, as a user starts them: one record, one line of error, nothing lost."""
+"""Runs on several processes, hosts and slots, as a user starts them: one record, one line of error, nothing lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from harness import ROOT
 from harness.cli import main
 from harness.engine import distributed, launch, machine
-from harness.engine.jobs import chains, lane
+from harness.engine.jobs import by_backbone, slot
 from harness.verbs.reproduce import plan
 from tests.pictures import Objects, photos, voc_folder
 
@@ -354,15 +354,15 @@ def test_jobs_run_at_once_and_one_that_fails_stops_no_other(
 def test_lanes_share_gpus_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    given = [lane(number, 3, ["0", "1", "2", "3"], 2) for number in range(3)]
+    given = [slot(number, 3, ["0", "1", "2", "3"], 2) for number in range(3)]
     assert [one["CUDA_VISIBLE_DEVICES"] for one in given] == ["0,1", "2,3", "0,1"]
     assert {one["OMP_NUM_THREADS"] for one in given} == {"2"}
-    assert "CUDA_VISIBLE_DEVICES" not in lane(0, 2, [], 1) or "CUDA_VISIBLE_DEVICES" in os.environ
+    assert "CUDA_VISIBLE_DEVICES" not in slot(0, 2, [], 1) or "CUDA_VISIBLE_DEVICES" in os.environ
 
 
 def test_runs_of_one_backbone_are_made_one_after_the_other() -> None:
     one = plan(["A1"], [], 0, 3)
     other = plan(["A1"], ["--set", "benchmark.iterations=7"], 0, 1)
-    groups = chains({**one, **other})
+    groups = by_backbone({**one, **other})
     assert {len(group) for group in groups} == {2}
     assert len(groups) == len(one)

@@ -18,7 +18,14 @@ from benchmarks.resuming.training import Training
 from harness.engine import pretrain as module
 from harness.engine.estimate import noise
 from harness.engine.machine import Machine
-from harness.engine.pretrain import PretrainError, build_optimizer, pretrain, rate, set_rate, update
+from harness.engine.pretrain import (
+    PretrainError,
+    build_optimizer,
+    learning_rate,
+    pretrain,
+    set_learning_rate,
+    train_step,
+)
 from harness.settings import read_options
 from harness.verbs import options
 from harness.verbs.options import MachineOptions
@@ -54,9 +61,9 @@ def test_the_rate_is_the_official_one() -> None:
     recipe = Recipe(encoder="resnet18", lr=0.1 * 256 / 512, batch=512, epochs=100)
     optimizer = build_optimizer(PixSim(SimSiam(), recipe), recipe)
     for epoch, official in GOLDEN["P2_simsiam_lr"]["encoder_and_predictor_lr"].items():
-        set_rate(optimizer, recipe, int(epoch))
+        set_learning_rate(optimizer, recipe, int(epoch))
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(official, abs=1e-12)
-    assert rate(recipe, 50) == pytest.approx(0.05)
+    assert learning_rate(recipe, 50) == pytest.approx(0.05)
 
 
 def test_every_trained_weight_is_in_one_group_and_the_frozen_bias_in_none() -> None:
@@ -120,7 +127,7 @@ def test_the_words_choose_the_path_that_a_record_names(words: list[str], changed
     options.add_machine(parser)
     args = parser.parse_args(["--device", "cpu", *words])
     plain = {"workers": 1, "augment": "workers", "cache": 0.0, "reduced": False, "compile": False, "fused": False}
-    assert read_options(MachineOptions, args).machine().path == {**plain, **changed}
+    assert read_options(MachineOptions, args).machine().facts == {**plain, **changed}
 
 
 def test_the_fused_optimizer_is_asked_for() -> None:
@@ -137,7 +144,7 @@ def test_bf16_has_the_loss_and_gradients_of_fp32_to_its_rounding() -> None:
         recipe = replace(TINY, precision=precision)
         model = PixSim(Location(), recipe)
         training = Training(model, build_optimizer(model, recipe))
-        loss = update(training, recipe, 0, views).value.item()
+        loss = train_step(training, recipe, 0, views).value.item()
         gradient = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
         found.append((loss, gradient))
     (loss, gradient), (other, rounded) = found
@@ -170,15 +177,15 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(tmp_path / "whole", files)
-    descend, calls = module.descend, []
+    optimizer_step, calls = module.optimizer_step, []
 
     def interrupted(*arguments: object) -> object:
         calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return descend(*arguments)  # type: ignore[arg-type]
+        return optimizer_step(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "descend", interrupted)
+    monkeypatch.setattr(module, "optimizer_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", files)
     assert (tmp_path / "cut" / "checkpoint.pth").exists()
@@ -220,10 +227,10 @@ def test_a_single_slope_that_is_not_finite_is_found(slope: float) -> None:
     for weight, grad in zip(model.parameters(), slopes, strict=True):
         weight.grad = grad
     nothing = Loss(torch.zeros(()), torch.empty(0), None, None)  # type: ignore[arg-type]
-    module.check(training, TINY, 0, nothing)
+    module.check_finite(training, TINY, 0, nothing)
     slopes[0][0, 0, 0, 0] = slope
     with pytest.raises(PretrainError, match="the gradient is not finite at step 0"):
-        module.check(training, TINY, 0, nothing)
+        module.check_finite(training, TINY, 0, nothing)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

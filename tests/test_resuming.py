@@ -128,7 +128,7 @@ def test_a_killed_pre_training_ends_as_if_nothing_had_been(
     monkeypatch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
     train(tmp_path / "whole", images, strategy)
     for number in (2, 2):  # in the middle of the first epoch, and of the second one
-        with pytest.raises(Killed), at_call(pretrain, "descend", number, die):
+        with pytest.raises(Killed), at_call(pretrain, "optimizer_step", number, die):
             train(tmp_path / "cut", images, strategy, workers=2)
     train(tmp_path / "cut", images, strategy)
     assert set(contents(tmp_path / "whole")) == {
@@ -175,7 +175,7 @@ def tune_on(rank: int, voc: Voc, backbone: Path, folder: Path) -> None:
     """One of two ranks: a fine-tuning at one go, and one that the second rank is asked to stop."""
     from detectron2.engine import SimpleTrainer
 
-    with place(rank, 2, folder / "meet"), distributed.joined():
+    with place(rank, 2, folder / "meet"), distributed.process_group():
         whole, cut = (folder / f"{name}-{rank}" for name in ("whole", "cut"))
         scores = [SLIM.evaluate(backbone, voc, whole, 3)]
         ask = partial(os.kill, os.getpid(), signal.SIGUSR1 if rank else 0)  # 0 asks for nothing
@@ -250,7 +250,7 @@ def test_a_signal_stops_either_phase_within_a_step(
 
     line = ["run", "--strategy", "location", *SMALL, "--workers", "2", "--results", str(tmp_path)]
     for owner, name, kept in (
-        (pretrain, "descend", "checkpoint.pth"),
+        (pretrain, "optimizer_step", "checkpoint.pth"),
         (SimpleTrainer, "run_step", "detection-checkpoint.pth"),
     ):
         with at_call(owner, name, 1, lambda: os.kill(os.getpid(), number)), at_call(owner, name, 2, die):
@@ -280,7 +280,7 @@ def test_a_second_signal_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_loader_outlives_a_signal_to_the_whole_job(tmp_path: Path, images: list[Path]) -> None:
-    done = trained_with("'descend', 2, lambda: os.killpg(0, signal.SIGTERM)", tmp_path / "run", images)
+    done = trained_with("'optimizer_step', 2, lambda: os.killpg(0, signal.SIGTERM)", tmp_path / "run", images)
     assert "benchmarks.resuming.signals.Requeued" in done.stderr
     assert "killed by signal" not in done.stderr
     assert checkpoints.load(tmp_path / "run" / "checkpoint.pth")["step"] == 2
@@ -326,13 +326,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     how: str, tmp_path: Path, images: list[Path], every_step: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train(tmp_path / "whole", images)
-    with pytest.raises(Killed), at_call(pretrain, "descend", 4, die):
+    with pytest.raises(Killed), at_call(pretrain, "optimizer_step", 4, die):
         train(tmp_path / "cut", images)
     newer, older = Checkpoint(tmp_path / "cut" / "checkpoint.pth").files
     assert (checkpoints.load(newer)["step"], checkpoints.load(older)["step"]) == (3, 2)
     spoil(newer, how)
     kept = older.read_bytes()
-    with pytest.raises(Killed), at_call(pretrain, "descend", 1, die):
+    with pytest.raises(Killed), at_call(pretrain, "optimizer_step", 1, die):
         train(tmp_path / "cut", images)
     assert f"{newer}: damaged, going on from checkpoint-before.pth" in capsys.readouterr().err
     assert (newer.exists(), older.read_bytes()) == (False, kept)
@@ -377,7 +377,7 @@ def test_a_disk_that_is_full_or_read_only_costs_nothing_but_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     line = ["run", "--strategy", "location", *SMALL, "--results", str(tmp_path)]
-    where = (pretrain, "descend") if phase == "pre-training" else (tuning, "write_point")
+    where = (pretrain, "optimizer_step") if phase == "pre-training" else (tuning, "write_point")
     with pytest.MonkeyPatch.context() as patch:
 
         def begin() -> None:
@@ -442,7 +442,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(
     tmp_path: Path, images: list[Path], every_step: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainings: list[Training] = []
-    check = pretrain.check
+    check = pretrain.check_finite
 
     def poisoned(training: Training, *rest: Any) -> None:
         trainings.append(training)
@@ -452,7 +452,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(
             weight.grad[0] = float("inf")
         check(training, *rest)
 
-    monkeypatch.setattr(pretrain, "check", poisoned)
+    monkeypatch.setattr(pretrain, "check_finite", poisoned)
     with pytest.raises(NotFinite, match=r"^the gradient is not finite at step 2 \(epoch 1\): lower lr") as error:
         train(tmp_path, images)
     names = str(error.value).split("its images: ")[1].split(", ")

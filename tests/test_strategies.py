@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks.resuming.training import Training
 from harness import plugins
 from harness.engine.backbones import Pretraining
-from harness.engine.pretrain import build_optimizer, update
+from harness.engine.pretrain import build_optimizer, train_step
 from harness.experiment import parse
 from methods import geometry
 from methods.correspondence import FeatureMap, Strategy
@@ -186,7 +186,7 @@ def test_every_setting_trains(line: str) -> None:
     torch.manual_seed(0)
     network = PixSim(trained.strategy, trained.recipe)
     training = Training(network, build_optimizer(network, trained.recipe))
-    update(training, trained.recipe, 0, views())
+    train_step(training, trained.recipe, 0, views())
     gradients = {name: weight.grad for name, weight in network.named_parameters() if weight.requires_grad}
     assert all(torch.isfinite(grad).all() for grad in gradients.values() if grad is not None)
     assert not [name for name, grad in gradients.items() if grad is None or not grad.any()]

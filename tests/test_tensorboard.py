@@ -48,16 +48,16 @@ def train(folder: Path, files: list[Path], drawn: bool) -> None:
 def test_a_stopped_run_is_shown_as_its_curve_is(
     first_drawn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files, calls, descend = photos(tmp_path / "photos", 8), [], module.descend
+    files, calls, optimizer_step = photos(tmp_path / "photos", 8), [], module.optimizer_step
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return descend(*arguments)
+        return optimizer_step(*arguments)
 
     train(tmp_path / "plain", files, drawn=False)
-    monkeypatch.setattr(module, "descend", interrupted)
+    monkeypatch.setattr(module, "optimizer_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", files, first_drawn)
     assert (tmp_path / "cut" / tensorboard.PRETRAIN).exists() == first_drawn

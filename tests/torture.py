@@ -46,7 +46,7 @@ EVENTS: dict[str, tuple[Any, str]] = {
     "fsync": (os, "fsync"),
     "replace": (os, "replace"),
     "unlink": (os, "unlink"),
-    "step": (pretrain, "descend"),
+    "step": (pretrain, "optimizer_step"),
     "iteration": (SimpleTrainer, "run_step"),
     "saving": (checkpoints.Checkpoint, "save"),
 }  # calls before which a run can be killed; a "write" is killed half way, and at a "time" it is killed from outside
@@ -310,16 +310,16 @@ def narrow(*_: Any) -> nn.Sequential:
 
 def soak(steps: int, folder: Path) -> list[Reading]:
     """Twenty readings of a pre-training with a loader process and a checkpoint many times a second."""
-    images, found, descend = photos(folder / "photos", 20), [], pretrain.descend
+    images, found, optimizer_step = photos(folder / "photos", 20), [], pretrain.optimizer_step
     recipe = Recipe(encoder="resnet18", size=32, epochs=max(1, steps // 10), batch=2, heads=Heads(64, 64, 64))
 
     def watched(*arguments: Any) -> Any:
         training = arguments[0]
         if training.step % max(1, steps // 20) == 0:
             found.append(reading(training.step))
-        return descend(*arguments)
+        return optimizer_step(*arguments)
 
-    for owner, name, given in ((pretrain, "descend", watched), (pixsim, "build_encoder", narrow)):
+    for owner, name, given in ((pretrain, "optimizer_step", watched), (pixsim, "build_encoder", narrow)):
         setattr(owner, name, given)
     checkpoints.CHECKPOINT_EVERY = 0.2
     pretrain.pretrain(Location(), recipe, images, folder, 0, Machine("cpu", 1))

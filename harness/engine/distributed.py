@@ -1,4 +1,4 @@
-"""One run on several processes, its ranks: the first leads and records, the others compute their part with it."""
+"""One run on several processes, its ranks: rank 0 records the run, and all compute their part of each step."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.resuming.signals import STOPS
 
-MEET = "HARNESS_MEET"  # where the ranks of `launch` meet; torchrun's meet where its own variables say
-GRACE = 10.0  # seconds that ranks have to end after another one has failed
-PATIENCE = timedelta(days=7)  # of a rank that waits for another one, which may compose data or evaluate alone
+RENDEZVOUS = "HARNESS_RENDEZVOUS"  # environment: where the ranks of `launch` find each other; torchrun has its own
+GRACE = 10.0  # seconds that ranks have to end after one has failed
+TIMEOUT = timedelta(days=7)  # of a collective, since a rank may compose data or evaluate alone meanwhile
 
 
 class RankError(ValueError):
-    """A rank that was lost, in one line."""
+    """A rank that has ended too early, in one line."""
 
 
 class Lost(RankError):
-    """This rank's connection to another one is gone: not the cause, which another process may tell."""
+    """A lost connection to another rank: not the cause, which that rank's process or the launcher may print."""
 
 
 class World(NamedTuple):
-    """Which of how many ranks this process is."""
+    """The place of this process among the ranks of its run."""
 
     rank: int = 0
     size: int = 1
-    local: int = 0  # among the ranks of this machine: the number of its GPU
+    local: int = 0  # rank among those of this machine, which is the number of its GPU
 
     @property
     def leads(self) -> bool:
-        """Whether this rank records and speaks."""
+        """Return whether this is rank 0, which alone records and prints."""
         return self.rank == 0
 
 
 def world() -> World:
-    """This process among its ranks, as torchrun's variables and ours tell."""
+    """Return the place of this process, from the environment that torchrun or `launch` sets."""
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1 or "RANK" not in os.environ:
         return World()
@@ -47,8 +47,8 @@ def world() -> World:
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """Connect this process with the other ranks, if there are any; Lost where a connection breaks."""
+def process_group() -> Iterator[None]:
+    """Connect this process with the other ranks, if there are any; raise Lost if a connection breaks."""
     here = world()
     if here.size == 1:
         yield
@@ -56,21 +56,21 @@ def joined() -> Iterator[None]:
     import torch
     from torch import distributed
 
-    kinds = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    where = os.environ.get(MEET, "env://")
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    where = os.environ.get(RENDEZVOUS, "env://")
     try:
-        distributed.init_process_group(kinds, where, timeout=PATIENCE, rank=here.rank, world_size=here.size)
+        distributed.init_process_group(backend, where, timeout=TIMEOUT, rank=here.rank, world_size=here.size)
         yield
         barrier()
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
-            raise Lost(f"rank {here.rank} has lost another one: the same command goes on") from error
+            raise Lost(f"rank {here.rank} has lost the connection to another rank: the same command goes on") from error
         raise
     distributed.destroy_process_group()
 
 
-def give_way(error: Exception) -> None:
-    """Wait before an error is told: another rank may tell the same, or the cause, and end this one meanwhile."""
+def wait_for_cause(error: Exception) -> None:
+    """Wait before an error is printed: another rank may print the same, or its cause, and end this one meanwhile."""
     here = world()
     if here.size > 1 and (isinstance(error, Lost) or not here.leads):
         for number in STOPS:
@@ -78,8 +78,8 @@ def give_way(error: Exception) -> None:
         time.sleep(GRACE if isinstance(error, Lost) else 1.0)
 
 
-def facts() -> dict[str, Any]:
-    """What a record says of the ranks."""
+def facts() -> dict[str, int | str]:
+    """Return how many processes and hosts make a run, for its record."""
     here = world()
     if here.size == 1:
         return {"processes": 1, "hosts": 1}

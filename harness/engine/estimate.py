@@ -16,7 +16,7 @@ from benchmarks.resuming.training import Training
 from harness.engine.backbones import BackboneFile, Pretraining
 from harness.engine.images import existing_folder, list_images
 from harness.engine.machine import Machine
-from harness.engine.pretrain import build_optimizer, update
+from harness.engine.pretrain import build_optimizer, train_step
 from harness.experiment import Experiment
 from methods.encoder import build_encoder
 from methods.pixsim import PixSim
@@ -110,9 +110,9 @@ def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:
 
     few, many = (noise(recipe, count, device) for count in SIZES)
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        update(training, recipe, 0, few)
-    small = fastest(lambda: update(training, recipe, 0, few), device)
-    large = fastest(lambda: update(training, recipe, 0, many), device)
+        train_step(training, recipe, 0, few)
+    small = fastest(lambda: train_step(training, recipe, 0, few), device)
+    large = fastest(lambda: train_step(training, recipe, 0, many), device)
     image = max(0.0, large - small) / (SIZES[1] - SIZES[0])
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     parameters = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

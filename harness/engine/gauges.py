@@ -1,4 +1,4 @@
-"""What a correspondence does while it trains: numbers of one step, for the curve, `harness show` and the table."""
+"""Gauges of a training step: how its features and its correspondence look, for the curve and the table of gauges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 512  # of z that the effective rank is taken from, evenly spread over the
 
 @torch.no_grad()
 def gauges(loss: Loss) -> dict[str, float | None]:
-    """Every gauge of a step; None for one that has nothing to measure.
+    """Return every gauge of a step; None for one that has nothing to measure.
 
     Of z at the first view's sites: collapse, the std of ẑ·√C, about 1 if healthy and 0 if collapsed (SimSiam, 4.1);
     rank, the effective rank; entropy and usage of the pseudo categories arg-max z, each a share of what C allows.
@@ -28,7 +28,7 @@ def gauges(loss: Loss) -> dict[str, float | None]:
     unit = normalize(sites, dim=-1)
     pairs = (weight > 0).sum((1, 2)).float()
     used = sites.argmax(dim=-1).bincount(minlength=sites.shape[1]).float() / max(len(sites), 1)
-    found = {
+    measured = {
         "collapse": unit.std(dim=0, correction=0).mean() * unit.shape[1] ** 0.5,
         "rank": effective_rank(unit),
         "matched": (pairs > 0).float().mean(),
@@ -37,12 +37,12 @@ def gauges(loss: Loss) -> dict[str, float | None]:
         "entropy": -used.xlogy(used).sum() / torch.tensor(float(sites.shape[1])).log(),
         "usage": (used > 0).float().mean(),
     }
-    values = torch.stack([*found.values()]).tolist()  # one wait for the device
-    return {name: round(value, 6) if isfinite(value) else None for name, value in zip(found, values, strict=True)}
+    values = torch.stack([*measured.values()]).tolist()  # one wait for the device
+    return {name: round(value, 6) if isfinite(value) else None for name, value in zip(measured, values, strict=True)}
 
 
 def effective_rank(unit: Tensor) -> Tensor:
-    """exp of the entropy of the covariance's normalised eigenvalues, of unit rows [N, C] (Roy & Vetterli, 2007)."""
+    """Return exp(entropy of the covariance's normalised eigenvalues) of unit rows [N, C] (Roy & Vetterli, 2007)."""
     rows = unit[:: max(1, len(unit) // ROWS)][:ROWS]
     centred = rows - rows.mean(dim=0)
     gram = centred.mT @ centred if rows.shape[0] > rows.shape[1] else centred @ centred.mT
@@ -52,7 +52,7 @@ def effective_rank(unit: Tensor) -> Tensor:
 
 
 def match_error(loss: Loss) -> Tensor:
-    """Weighted mean distance of linked sites in the source, in sides of the larger view's cells; nan without pairs."""
+    """Return the weighted mean distance of linked sites in the source, in sides of the larger cell; nan for none."""
     (first, second), (query, key, weight) = loss.views, loss.forth
     across, down = (places(first, query)[:, :, None] - places(second, key)[:, None]).unbind(-1)
     cell = torch.maximum(cell_side(first), cell_side(second))[:, None, None]
@@ -61,12 +61,12 @@ def match_error(loss: Loss) -> Tensor:
 
 
 def places(view: FeatureMap, rows: Tensor) -> Tensor:
-    """Where the sites [B, N, H·W] of a view lie in the source: points [B, N, 2] in pixels."""
+    """Return where the sites [B, N, H·W] of a view lie in the source: points [B, N, 2] in pixels."""
     cells = geometry.to_source(geometry.centres(view.shape, view.box), view.box)
     return rows / rows.sum(dim=-1, keepdim=True).clamp(min=1e-6) @ cells
 
 
 def cell_side(view: FeatureMap) -> Tensor:
-    """The side [B] of a square of the size of a view's cells, in source pixels."""
+    """Return the side [B] of a square as large as a cell of the view, in source pixels."""
     height, width = view.shape
     return ((view.box[:, 2:] - view.box[:, :2]).abs().prod(dim=1) / (height * width)).sqrt()

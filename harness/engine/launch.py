@@ -16,37 +16,37 @@ from types import FrameType
 
 from benchmarks.resuming.signals import STOPS, interrupt
 from harness import ROOT
-from harness.engine.distributed import GRACE, MEET, RankError, World, world
+from harness.engine.distributed import GRACE, RENDEZVOUS, RankError, World, world
 
-LEASH = "HARNESS_LEASH"  # the process that started this one, with which it ends
+PARENT = "HARNESS_PARENT"  # environment: the id of the process that started this one, with which it ends
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def to_launch(count: int) -> bool:
-    """Whether this process has to start that many ranks; ValueError where torchrun has started others."""
+    """Return whether this process has to start so many ranks; ValueError if torchrun has started another number."""
     here = world()
     if here.size > 1 and count not in (1, here.size):
         raise ValueError(f"{count} processes were asked for: there are {here.size} already")
     return count > here.size
 
 
-def launch(words: Sequence[str], count: int) -> int:
-    """Run `harness` with these words in so many ranks and return its exit code; RankError where one was killed.
+def launch(line: Sequence[str], count: int) -> int:
+    """Run `harness` with this command line in so many ranks and return its exit code; RankError if one was killed.
 
-    Ctrl-C, SIGTERM and SIGUSR1 are handed on to all; where one fails, the others are ended, and none stays behind.
-    Where this process is killed, each rank stops as at SIGTERM: see die_with_parent.
+    Ctrl-C, SIGTERM and SIGUSR1 are passed on to all ranks. If a rank fails, the others are ended, and none stays
+    behind. If this process is killed, each rank stops as at SIGTERM: see die_with_parent.
     """
     with tempfile.TemporaryDirectory(prefix="harness-ranks-") as folder:
-        ranks = [start(words, World(rank, count, rank), Path(folder)) for rank in range(count)]
-        with handed_on(ranks) as stopped:
+        ranks = [start(line, World(rank, count, rank), Path(folder)) for rank in range(count)]
+        with pass_on_signals(ranks) as signals:
             try:
-                return watch(ranks, stopped)
+                return wait_for_all(ranks, signals)
             finally:
                 end(ranks)
 
 
-def start(words: Sequence[str], place: World, folder: Path) -> subprocess.Popen[bytes]:
-    """One rank, in a session of its own: a terminal's Ctrl-C would reach it twice, and the second one stops at once."""
+def start(line: Sequence[str], place: World, folder: Path) -> subprocess.Popen[bytes]:
+    """Start one rank, in a session of its own, since a terminal's Ctrl-C would reach it twice and stop it at once."""
     cores = len(os.sched_getaffinity(0))
     environment = {
         "OMP_NUM_THREADS": str(max(1, cores // place.size)),
@@ -55,74 +55,74 @@ def start(words: Sequence[str], place: World, folder: Path) -> subprocess.Popen[
         "RANK": str(place.rank),
         "WORLD_SIZE": str(place.size),
         "LOCAL_RANK": str(place.local),
-        MEET: f"file://{folder}/meet",
-        LEASH: str(os.getpid()),
+        RENDEZVOUS: f"file://{folder}/rendezvous",
+        PARENT: str(os.getpid()),
     }
-    return subprocess.Popen(command(words), env=searched(environment), start_new_session=True)
+    return subprocess.Popen(command(line), env=with_path(environment), start_new_session=True)
 
 
-def command(words: Sequence[str]) -> list[str]:
-    """The line that starts this very harness again."""
-    return [sys.executable, "-P", "-m", "harness", *words]
+def command(line: Sequence[str]) -> list[str]:
+    """Return the command that starts this very harness with a command line."""
+    return [sys.executable, "-P", "-m", "harness", *line]
 
 
-def searched(environment: dict[str, str]) -> dict[str, str]:
-    """An environment in which Python finds this very harness."""
+def with_path(environment: dict[str, str]) -> dict[str, str]:
+    """Return an environment in which Python imports this very harness."""
     path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
     return {**environment, "PYTHONPATH": path}
 
 
 @contextmanager
-def handed_on(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Ctrl-C, SIGTERM and SIGUSR1 go to the children, and into the yielded list, and stop nothing here."""
-    seen: list[int] = []
+def pass_on_signals(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Pass Ctrl-C, SIGTERM and SIGUSR1 on to the children without stopping this process; yield those that came."""
+    received: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
+        received.append(number)
         for child in children:
             child.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in STOPS}
     try:
-        yield seen
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def watch(ranks: Sequence[subprocess.Popen[bytes]], stopped: Sequence[int]) -> int:
-    """Wait for all ranks and return 0, or the first other code that one of them ends with; the rest is asked to end."""
+def wait_for_all(ranks: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]) -> int:
+    """Wait for all ranks and return 0, or the first other exit code after asking the rest to end."""
     while not any(rank.poll() for rank in ranks):
         if all(rank.poll() == 0 for rank in ranks):
             return 0
         time.sleep(0.05)
     number, code = next((number, rank.returncode) for number, rank in enumerate(ranks) if rank.returncode)
     for rank in ranks:
-        if not stopped:
+        if not signals:
             rank.terminate()
-    if code < 0 and not stopped:
+    if code < 0 and not signals:
         with suppress(ProcessLookupError):
             os.killpg(ranks[number].pid, signal.SIGKILL)  # its loaders, before they miss it aloud
         raise RankError(f"rank {number} was ended by {signal.Signals(-code).name}: the same command goes on")
     if code < 0:
-        interrupt(stopped[0])
+        interrupt(signals[0])
     return code
 
 
 def end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Wait until all have ended, and end by force what takes longer than the grace, with the loaders' processes."""
-    last = time.monotonic() + GRACE
+    """Wait until all ranks have ended; kill those that take longer than GRACE, with their loaders' processes."""
+    deadline = time.monotonic() + GRACE
     for rank in ranks:
         try:
-            rank.wait(max(0.0, last - time.monotonic()))
+            rank.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(rank.pid, signal.SIGKILL)
             rank.wait()
 
 
 def die_with_parent() -> None:
-    """Let SIGTERM come if the process that started this one dies, or has died, where it is one of ours."""
-    if parent := os.environ.get(LEASH):
+    """Let the kernel send SIGTERM to this process when the harness that started it, if one did, dies or has died."""
+    if parent := os.environ.get(PARENT):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != int(parent):
             os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Where a run computes: the device of this process, loader processes, and which of the equal ways a step takes."""
+"""Where a run computes: the device, the loader processes, and which of several equivalent ways its steps take."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from harness.engine import distributed
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run is made; its defaults, and what says so, change no bit of a CPU's result."""
+    """Where and how a run computes; none of it is a setting of the experiment.
+
+    The defaults, and the fields that say so, give the same bits on a CPU.
+    """
 
     device: str = "cpu"  # or cuda
     workers: int = 1  # loader processes; 0 loads in the main process
-    augment: str = "workers"  # or device: where colours are changed, to the same bits
-    cache: float = 0.0  # GiB of decoded images to keep, the same bits
-    reduced: bool = False  # whether to decode JPEGs at a reduced scale where the crops allow; changes pixels a little
-    compile: bool = False  # whether torch.compile makes the kernels of encoder and colours; changes the order of sums
-    fused: bool = False  # whether the optimizer's step is one kernel; changes the order of sums
+    augment: str = "workers"  # or device: where colours are changed; the same bits
+    cache: float = 0.0  # GiB of decoded images to keep; the same bits
+    reduced: bool = False  # decode JPEGs at a reduced scale where the crops allow it; changes pixels a little
+    compile: bool = False  # use torch.compile for encoder and colours; changes the order of sums
+    fused: bool = False  # one kernel for the optimizer's step; changes the order of sums
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together."""
+        """Raise ValueError for an unknown or impossible value, and for fields that exclude each other."""
         if self.augment not in ("workers", "device"):
             raise ValueError(f"--augment {self.augment}: choose device or workers")
         if not 0 <= self.cache < math.inf:
@@ -32,16 +35,19 @@ class Machine:
             raise ValueError("--cache keeps whole images, --reduced decodes a part of each: choose one")
 
     @property
-    def path(self) -> dict[str, Any]:
-        """Which way a run takes, for its record."""
-        return {name: getattr(self, name) for name in ("workers", "augment", "cache", "reduced", "compile", "fused")}
+    def facts(self) -> dict[str, Any]:
+        """Return all fields but the device, for the record."""
+        return {name: value for name, value in vars(self).items() if name != "device"}
 
 
 def machine(
     device: str | None, workers: int, augment: str | None, cache: float, reduced: bool, compile: bool,
     fused: bool | None,
 ) -> Machine:  # fmt: skip
-    """The machine of these options, where None is a GPU if there is one, and what is fast there; ValueError else."""
+    """Return the machine that these options describe; ValueError for a device that is not there.
+
+    None stands for a GPU if there is one, and for what is fastest on the device.
+    """
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,7 +70,7 @@ def machine(
 
 
 def own_device(device: str) -> str:
-    """This rank's of the GPUs; ValueError where there are too few for a machine's ranks, or one is named."""
+    """Return this rank's device; ValueError if a GPU is named for several ranks, or there are fewer GPUs than ranks."""
     here = distributed.world()
     if here.size == 1 or device == "cpu":
         return device
@@ -78,7 +84,7 @@ def own_device(device: str) -> str:
 
 
 def gpus(device: str | None) -> list[str]:
-    """The GPUs that runs may share; none where they compute on the CPU, or on one that is named."""
+    """Return the ids of the GPUs that runs may share; none if they compute on the CPU or on a GPU that is named."""
     if device not in (None, "cuda"):
         return []
     import torch
@@ -88,7 +94,7 @@ def gpus(device: str | None) -> list[str]:
 
 
 def processes(count: int, gpu_count: int | None, device: str | None) -> int:
-    """How many processes make a run, a GPU each if so many GPUs are asked for; ValueError for none, or too few GPUs."""
+    """Return how many processes make a run; ValueError for none, or for more GPUs than there are."""
     asked = count if gpu_count is None else gpu_count
     if asked < 1:
         raise ValueError(f"{'--processes' if gpu_count is None else '--gpus'} {asked}: at least 1 was expected")
@@ -98,8 +104,8 @@ def processes(count: int, gpu_count: int | None, device: str | None) -> int:
 
 
 def afford(count: int, gpu_count: int | None, device: str | None) -> None:
-    """ValueError where GPUs are to be used and are fewer than a run's processes on this machine."""
-    there = gpus(device)
-    if count > len(there) and (there or gpu_count):
+    """Raise ValueError if GPUs are used and are fewer than a run's processes on this machine."""
+    ids = gpus(device)
+    if count > len(ids) and (ids or gpu_count):
         place = f"with --device {device}" if device else "here"
-        raise ValueError(f"{count} processes take a GPU each: there are {len(there)} {place}; see `harness doctor`")
+        raise ValueError(f"{count} processes take a GPU each: there are {len(ids)} {place}; see `harness doctor`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from harness import records
 from harness.engine import distributed, tensorboard
 from harness.engine.gauges import gauges
 from harness.engine.machine import Machine
+from harness.records import Point
 from methods.augment import colour
 from methods.cache import Cache
 from methods.correspondence import Strategy
@@ -31,24 +32,21 @@ from methods.views import Order, TwoViews, Uncoloured, View, frame, normalise
 POINTS = 100  # the curve has about as many, so that the gauges cost next to nothing
 NAMED = 16  # images of a batch that an error names
 
+Batch = tuple[Any, Any]  # two views of some images as the loader leaves them, uint8: View or Uncoloured both
+
 
 class PretrainError(ValueError):
     """A pre-training that cannot start or go on, in one line."""
 
 
 class NotFinite(PretrainError):
-    """A loss or a gradient that is not finite, before anything was made of it."""
+    """A loss or a gradient that is not finite, raised before it changes any weight."""
 
 
 def pretrain(
-    strategy: Strategy,
-    recipe: Recipe,
-    images: Sequence[Path],
-    folder: Path,
-    seed: int,
-    machine: Machine,
+    strategy: Strategy, recipe: Recipe, images: Sequence[Path], folder: Path, seed: int, machine: Machine,
     draw: bool = False,
-) -> Path:
+) -> Path:  # fmt: skip
     """Train on the images, write curve, heads and encoder into a run's folder and return the encoder's file.
 
     The encoder's state dict has torchvision's names, the heads are the strategy's projector and predictor. draw: write
@@ -75,73 +73,66 @@ def compile_encoder(model: PixSim) -> None:
 
 
 def train(
-    training: Training,
-    recipe: Recipe,
-    images: Sequence[Path],
-    folder: Path,
-    seed: int,
-    machine: Machine,
-    draw: bool,
+    training: Training, recipe: Recipe, images: Sequence[Path], folder: Path, seed: int, machine: Machine, draw: bool
 ) -> None:
-    """The loop: every step from where the training stands to the end of the last epoch."""
-    steps = steps_per_epoch(recipe, len(images))
-    total, every = steps * recipe.epochs, max(1, steps * recipe.epochs // POINTS)
+    """Make every step from where the training stands to the end of the last epoch."""
+    per_epoch = steps_per_epoch(recipe, len(images))
+    total, every = per_epoch * recipe.epochs, max(1, per_epoch * recipe.epochs // POINTS)
     here = distributed.world()
     distribute(training)
     records.trim_curve(folder, training.step)
     order = Order(len(images), recipe, seed, training.step, here.rank, here.size)
-    batches = load(look(images, recipe, seed, machine), order, machine)
+    batches = loaded(load(view_dataset(images, recipe, seed, machine), order, machine))
     bar = tqdm(
         total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img",
         disable=None if here.leads else True,
     )  # fmt: skip
-    drawn, told = tensorboard.live(folder, draw), told_of(images, recipe, seed, training)
-    with bar, drawn as show, stop_signals() as stopped, told:
+    drawing, naming = tensorboard.live(folder, draw), name_batch_in_errors(images, recipe, seed, training)
+    with bar, drawing as draw_point, stop_signals() as stopped, naming:
         saver = Saver(records.checkpoint(folder), lambda: training.state, stopped)
-        for epoch, loss in descent(training, recipe, steps, batches, machine):
+        for epoch, loss in steps(training, recipe, per_epoch, batches, machine):
             if training.step % every == 0 or training.step == total:
                 point = measure(training, recipe, epoch, gather_loss(loss))
                 records.append_point(folder, point)
-                show(point)
+                draw_point(point)
                 bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
             bar.update(recipe.batch)
             saver.after_step()
 
 
 def steps_per_epoch(recipe: Recipe, images: int) -> int:
-    """Whole batches in the images; PretrainError where there is none."""
+    """Return the number of whole batches; PretrainError if there is none."""
     if images < recipe.batch:
         raise PretrainError(f"batch={recipe.batch}: there are only {images} images to pre-train on")
     return images // recipe.batch
 
 
-def descent(
-    training: Training, recipe: Recipe, steps: int, batches: Iterable[tuple[Any, Any]], machine: Machine
+def steps(
+    training: Training, recipe: Recipe, per_epoch: int, batches: Iterator[Batch], machine: Machine
 ) -> Iterator[tuple[int, Loss]]:
-    """Step after step, so many an epoch, to the last batch: its epoch and its loss.
+    """Make a step with each batch and yield its epoch and its loss.
 
-    The views that follow are made ready behind the gradient, which a GPU is then still at.
+    The next views are prepared after the gradient is asked for, which a GPU is then still computing.
     """
-    coming = loaded(batches)
-    views = following(coming, machine)
+    views = next_views(batches, machine)
     while views:
-        epoch = training.step // steps
-        loss = differentiate(training, recipe, epoch, views)
-        views = following(coming, machine)
-        descend(training, recipe, epoch, loss)
+        epoch = training.step // per_epoch
+        loss = backward(training, recipe, epoch, views)
+        views = next_views(batches, machine)
+        optimizer_step(training, recipe, epoch, loss)
         training.step += 1
         yield epoch, loss
 
 
-def update(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
-    """One step of SGD; NotFinite, before any weight is changed, where the loss or its gradient is not finite."""
-    loss = differentiate(training, recipe, epoch, views)
-    descend(training, recipe, epoch, loss)
+def train_step(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
+    """Make one step and return its loss; raise NotFinite, before any weight changes, for one that is not finite."""
+    loss = backward(training, recipe, epoch, views)
+    optimizer_step(training, recipe, epoch, loss)
     return loss
 
 
-def differentiate(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
-    """The loss of a step, whose gradient the weights have; on a GPU they may still be in the making."""
+def backward(training: Training, recipe: Recipe, epoch: int, views: tuple[View, View]) -> Loss:
+    """Return the loss of two views and give the weights its gradient; a GPU may still be computing both."""
     with torch.autocast(views[0].image.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         loss: Loss = training.network(*views, epoch)
     training.optimizer.zero_grad()
@@ -149,14 +140,14 @@ def differentiate(training: Training, recipe: Recipe, epoch: int, views: tuple[V
     return loss
 
 
-def descend(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
-    """Change the weights by their gradient; NotFinite, before that, where it or the loss is not finite."""
-    set_rate(training.optimizer, recipe, epoch)
-    check(training, recipe, epoch, loss)
+def optimizer_step(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
+    """Change the weights by their gradient; raise NotFinite, before that, if the gradient or the loss is not finite."""
+    set_learning_rate(training.optimizer, recipe, epoch)
+    check_finite(training, recipe, epoch, loss)
     training.optimizer.step()
 
 
-def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
+def check_finite(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
     """Raise NotFinite if the loss or a gradient is not finite."""
     value = loss.value.detach()
     if not all_finite([value, *gradients(training.model)]):
@@ -166,33 +157,33 @@ def check(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> None:
 
 
 def distribute(training: Training) -> None:
-    """Bring every rank, where there are several, to the state of rank 0, and let a step see the joined batch."""
+    """Bring every rank, if there are several, to the state of rank 0, and let each step see the global batch."""
     if distributed.world().size > 1:
         join_norms(training.model, next(training.model.parameters()).device)
         training.distribute()
 
 
 def gather_loss(loss: Loss) -> Loss:
-    """A step's loss on the joined batch with all that the gauges read, on every rank."""
+    """Return, on every rank, the loss of the global batch with all that the gauges read."""
     size = distributed.world().size
     if size == 1:
         return loss
 
-    def whole(part: Tensor) -> Tensor:
+    def gather(part: Tensor) -> Tensor:
         parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(size)]
         torch.distributed.all_gather(parts, part.detach().contiguous())
         return torch.cat(parts)
 
-    first, second = (view._replace(box=whole(view.box)) for view in loss.views)
-    value = whole(loss.value[None]).mean()
+    first, second = (view._replace(box=gather(view.box)) for view in loss.views)
+    value = gather(loss.value[None]).mean()
     return loss._replace(
-        value=value, z=whole(loss.z), views=(first, second), forth=type(loss.forth)(*map(whole, loss.forth))
+        value=value, z=gather(loss.z), views=(first, second), forth=type(loss.forth)(*map(gather, loss.forth))
     )
 
 
 @contextmanager
-def told_of(images: Sequence[Path], recipe: Recipe, seed: int, training: Training) -> Iterator[None]:
-    """In an error about a step its images are named."""
+def name_batch_in_errors(images: Sequence[Path], recipe: Recipe, seed: int, training: Training) -> Iterator[None]:
+    """Add the names of a step's images to a NotFinite that it raises."""
     try:
         yield
     except NotFinite as error:
@@ -200,57 +191,58 @@ def told_of(images: Sequence[Path], recipe: Recipe, seed: int, training: Trainin
 
 
 def batch_names(images: Sequence[Path], recipe: Recipe, seed: int, step: int) -> str:
-    """The files of a step's batch, for an error."""
-    chosen = next(iter(Order(len(images), recipe, seed, step)))
-    more = f" and {len(chosen) - NAMED} more" if len(chosen) > NAMED else ""
-    return ", ".join(images[index].name for _, index in chosen[:NAMED]) + more
+    """Return the names of the files of a step's global batch, the first NAMED of them."""
+    batch = next(iter(Order(len(images), recipe, seed, step)))
+    more = f" and {len(batch) - NAMED} more" if len(batch) > NAMED else ""
+    return ", ".join(images[index].name for _, index in batch[:NAMED]) + more
 
 
 def build_optimizer(model: PixSim, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
-    """SGD with a group of its own for the predictors, whose rate may stay (METHODS 1.3)."""
+    """Return SGD with a parameter group for the predictors, whose learning rate may be fixed (METHODS 1.3)."""
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    rest = [weight for name, weight in trained if "predictor" not in name]
+    others = [weight for name, weight in trained if "predictor" not in name]
     predictors = [weight for name, weight in trained if "predictor" in name]
-    groups = [{"params": rest, "fixed": False}, {"params": predictors, "fixed": recipe.fix_predictor_lr}]
+    groups = [{"params": others, "fixed": False}, {"params": predictors, "fixed": recipe.fix_predictor_lr}]
     return torch.optim.SGD(
-        groups, rate(recipe, 0), momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=fused or None
-    )
+        groups, learning_rate(recipe, 0), momentum=recipe.momentum, weight_decay=recipe.weight_decay,
+        fused=fused or None,
+    )  # fmt: skip
 
 
-def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
-    """Give every group the rate of an epoch."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
+    """Give every parameter group the learning rate of an epoch."""
     for group in optimizer.param_groups:
-        group["lr"] = rate(recipe, 0 if group["fixed"] else epoch)
+        group["lr"] = learning_rate(recipe, 0 if group["fixed"] else epoch)
 
 
-def rate(recipe: Recipe, epoch: int) -> float:
-    """lr · batch / 256 · ½ (1 + cos(π epoch / epochs)) (SimSiam's adjust_learning_rate)."""
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Return lr · batch / 256 · ½ (1 + cos(π epoch / epochs)) (SimSiam's adjust_learning_rate)."""
     return recipe.lr * recipe.batch / 256 * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
 
 
-def measure(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> dict[str, float | None]:
-    """A point of the curve; it holds no times, so that the same seed writes the same curve."""
-    point = {"step": training.step, "epoch": epoch, "lr": rate(recipe, epoch), "loss": loss.value.item()}
-    return {**point, **gauges(loss)}
+def measure(training: Training, recipe: Recipe, epoch: int, loss: Loss) -> Point:
+    """Return a point of the curve; it holds no times, so that the same seed writes the same curve."""
+    where = {"step": training.step, "epoch": epoch, "lr": learning_rate(recipe, epoch)}
+    return {**where, "loss": loss.value.item(), **gauges(loss)}
 
 
-def look(images: Sequence[Path], recipe: Recipe, seed: int, machine: Machine) -> TwoViews:
-    """The views as the loader's processes leave them."""
+def view_dataset(images: Sequence[Path], recipe: Recipe, seed: int, machine: Machine) -> TwoViews:
+    """Return the data set whose items are two views of an image, coloured or not as the machine wants them."""
     cache = Cache(images, frame, machine.cache) if machine.cache else None
     return TwoViews(images, recipe, seed, machine.augment == "workers", machine.reduced, cache)
 
 
-def following(batches: Iterator[tuple[Any, Any]], machine: Machine) -> tuple[View, View] | None:
-    """The loader's next two views as the encoder takes them; None behind the last."""
-    made, device = next(batches, None), torch.device(machine.device)
-    if made is None:
+def next_views(batches: Iterator[Batch], machine: Machine) -> tuple[View, View] | None:
+    """Return the next pair of views, augmented and normalised on the device; None at the end."""
+    batch, device = next(batches, None), torch.device(machine.device)
+    if batch is None:
         return None
-    views = colour(made, device, machine.compile) if isinstance(made[0], Uncoloured) else made
-    return normalise(views[0], device), normalise(views[1], device)
+    first, second = colour(batch, device, machine.compile) if isinstance(batch[0], Uncoloured) else batch
+    return normalise(first, device), normalise(second, device)
 
 
-def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[tuple[Any, Any]]:
-    """Batches of two uint8 views, View or Uncoloured."""
+def load(views: TwoViews, order: Order, machine: Machine) -> DataLoader[Batch]:
+    """Return a loader of batches, uint8."""
     return DataLoader(
         views,
         batch_sampler=order,

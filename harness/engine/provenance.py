@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, versions, device and data."""
+"""Where a result comes from: commit, package versions, device and data."""
 
 from __future__ import annotations
 
@@ -10,45 +10,44 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from harness import ROOT
 
 PACKAGES = ("torch", "torchvision", "detectron2", "sacred", "numpy", "pillow")
-CODE = ("harness", "methods", "benchmarks", "third_party")  # a result depends on these folders
+CODE = ("harness", "methods", "benchmarks", "third_party")  # the folders that a result depends on
 
 
-def code() -> dict[str, Any]:
-    """The commit, and whether the code differs from it; None for both outside a git checkout."""
+def code() -> dict[str, str | bool | None]:
+    """Return the commit, and whether the code differs from it; None for both outside a git checkout."""
     commit = git("rev-parse", "HEAD")
     changed = git("status", "--porcelain", "--", *CODE)
     return {"commit": commit, "dirty": None if commit is None or changed is None else bool(changed)}
 
 
-def git(*words: str) -> str | None:
-    """Git's answer about this checkout, None if it has none."""
+def git(*arguments: str) -> str | None:
+    """Return git's output for this checkout, None if there is none."""
     try:
-        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
 
 
 def versions() -> dict[str, str | None]:
-    """Installed versions, Python's included."""
+    """Return the versions of Python and of the packages that a result depends on."""
     return {"python": platform.python_version(), **{name: installed(name) for name in PACKAGES}}
 
 
 def installed(package: str) -> str | None:
-    """A package's version, None if it is not installed."""
+    """Return a package's version, None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def device(name: str) -> dict[str, Any]:
-    """What the run computes on."""
+def device(name: str) -> dict[str, str | int | None]:
+    """Return the name of a device and what its results may depend on."""
     import torch
 
     if name.startswith("cuda"):
@@ -58,7 +57,7 @@ def device(name: str) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -68,7 +67,7 @@ def processor() -> str:
 
 
 def fingerprint(images: Sequence[Path], folder: Path) -> str:
-    """16 hexadecimal digits over the names and sizes of the images below a folder: cheap for a million files."""
+    """Return 16 hexadecimal digits over the names and sizes of the images below a folder: cheap for a million files."""
     digest = hashlib.sha256()
     for image in images:
         digest.update(f"{image.relative_to(folder)}\0{image.stat().st_size}\n".encode())
@@ -76,6 +75,6 @@ def fingerprint(images: Sequence[Path], folder: Path) -> str:
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in MiB."""
+    """Return the largest resident memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (2**20 if sys.platform == "darwin" else 2**10)

@@ -73,7 +73,7 @@ def facts(data: Data, source: BackboneSource, machine: Machine) -> dict[str, Any
         "command": ["harness", *map(observers.without_password, sys.argv[1:])],
         "code": provenance.code(),
         "versions": provenance.versions(),
-        "machine": {**provenance.device(machine.device), **machine.path, **distributed.facts()},
+        "machine": {**provenance.device(machine.device), **machine.facts, **distributed.facts()},
         **source.facts,
         "backbone": {"key": source.key},
         "benchmark_data": {"fingerprint": data.fingerprint, "summary": data.summary},

@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
     experiment.divide(max(count, distributed.world().size))
     if launch.to_launch(count):
         raise SystemExit(launch.launch(args.line, count))
-    with distributed.joined():
+    with distributed.process_group():
         if not distributed.world().leads:
             return worker_loop(experiment, machine.machine(), args.results, options.CACHE)
         record(experiment.trials(asked.trials), machine, read_options(WatchOptions, args), args.results)

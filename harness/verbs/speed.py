@@ -72,15 +72,15 @@ def step_ratio(recipe: Recipe, machine: Machine) -> str:
         if machine.compile:
             pretrain.compile_encoder(model)
             pretrain.compile_encoder(rival)
-        views, order = pretrain.look(images, recipe, 0, machine), Order(len(images), recipe, 0, 0)
+        views, order = pretrain.view_dataset(images, recipe, 0, machine), Order(len(images), recipe, 0, 0)
         batches = iter(pretrain.load(views, order, machine))
-        resident = pretrain.following(batches, machine)
+        resident = pretrain.next_views(batches, machine)
         assert resident
         training = Training(model, pretrain.build_optimizer(model, recipe, machine.fused))
-        steps = pretrain.descent(training, recipe, len(images) // recipe.batch, batches, machine)
+        steps = pretrain.steps(training, recipe, len(images) // recipe.batch, batches, machine)
         return report(recipe, machine, compare(machine.device, {
             NAKED: naked_step(rival.encoder, resident[0].image, recipe.precision == "bf16"),
-            "step, resident batch": lambda: pretrain.update(training, recipe, 0, resident),
+            "step, resident batch": lambda: pretrain.train_step(training, recipe, 0, resident),
             "step, loader included": lambda: next(steps),
         }))  # fmt: skip
 
@@ -123,7 +123,7 @@ def report(recipe: Recipe, machine: Machine, found: Mapping[str, list[float]]) -
     batch = recipe.batch
     return "\n".join([
         f"pre-training step, location, {recipe.encoder}, {recipe.size} px, batch {batch}, {recipe.precision}",
-        f"  {', '.join(f'{name} {value}' for name, value in machine.path.items())}",
+        f"  {', '.join(f'{name} {value}' for name, value in machine.facts.items())}",
         f"{'':28}ms  pairs/s  by the naked one’s, n = {ROUNDS}",
         *(line(name, seconds, batch, found[NAKED]) for name, seconds in found.items()),
         f"  {provenance.device(machine.device)['device']}, torch {provenance.installed('torch')}",
