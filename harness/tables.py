@@ -145,7 +145,7 @@ def own_rows(table: Table, texts: Sequence[str]) -> dict[str, str]:
         label, _, options = text.partition("=")
         if not label or not options.strip():
             raise ValueError(f"--row {text}: LABEL=OPTIONS was expected, such as 'mine=--strategy mine.corners'")
-        if label in {**table.rows, **table.controls, **rows}:
+        if label in {**table.rows, **table.controls, **CONTROLS, **rows}:
             raise ValueError(f"--row {text}: there is a row {label!r} already")
         rows[label] = options
     return rows

@@ -94,7 +94,7 @@ def test_the_demo_s_page_holds_its_numbers_and_verdicts(demo: str) -> None:
     rows = fill_rows("A1", (), records.read_all(DEMO)[0])
     known = claims.evidence("A1", "AP", rows, "demo", False)
     for name, judged in claims.findings(known).verdicts.items():
-        assert f"{name} {judged[1]} ours: {claims.behind_it(judged[0])}" in found.text
+        assert f"{name} {judged[1]} ours: {claims.difference_text(judged[0])}" in found.text
     for row in rows:
         assert render.our_text(row, tables.SCORES[1]) in found.text
         assert all(run.id in found.text for run in row.runs)

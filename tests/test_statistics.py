@@ -71,7 +71,7 @@ def test_the_bootstrap_follows_a_skew_that_student_s_t_does_not() -> None:
 def test_the_trials_of_a_seed_may_be_fewer_than_another_s() -> None:
     chance = np.random.default_rng(5)
     scores = [chance.normal(size=1 + seed % 3).tolist() for seed in range(12)]
-    found = ours.cell(scores)
+    found = ours.summarise(scores)
     assert found is not None
     assert found.interval is not None
     means = [float(np.mean(trials)) for trials in scores]
@@ -98,10 +98,10 @@ def test_ten_seeds_of_few_different_scores_are_left_to_student_s_t() -> None:
 
 
 def test_what_n_does_not_allow_is_none() -> None:
-    assert ours.cell([]) is None
-    one = ours.cell([[3.0]])
-    assert one == ours.Cell(3.0, 1, (1, 1), None, None, None)
-    two = ours.cell([[2.0, 4.0]])
+    assert ours.summarise([]) is None
+    one = ours.summarise([[3.0]])
+    assert one == ours.Summary(3.0, 1, (1, 1), None, None, None)
+    two = ours.summarise([[2.0, 4.0]])
     assert two is not None
     assert two[:4] == (3.0, 1, (2, 2), None)
     assert two.trial_std == pytest.approx(2**0.5)
@@ -122,11 +122,11 @@ def test_sign_flips_are_all_tried(seeds: int) -> None:
         test = stats.permutation_test((changes,), np.mean, permutation_type="samples", n_resamples=np.inf)
         assert found == pytest.approx(test.pvalue)
         assert found is not None
-        assert found >= ours.floor(seeds) == 2 / 2**seeds
+        assert found >= ours.min_p(seeds) == 2 / 2**seeds
 
 
 def test_the_floor_is_reached_where_patterns_are_drawn() -> None:
-    assert ours.sign_flip(list(np.linspace(1, 2, 20))) == pytest.approx(ours.floor(20), rel=0.01)
+    assert ours.sign_flip(list(np.linspace(1, 2, 20))) == pytest.approx(ours.min_p(20), rel=0.01)
     assert ours.sign_flip([0.0, 0.0, 0.0]) == 1.0
     assert ours.sign_flip([1.0]) is None
 
@@ -164,11 +164,11 @@ def test_p_better_counts_pairs_and_halves_ties() -> None:
 
 def test_no_row_is_best_while_its_interval_overlaps() -> None:
     low, high = [[1.0], [1.1], [1.2]], [[5.0], [5.1], [5.2]]
-    cells = {"low": ours.cell(low), "high": ours.cell(high), "empty": None}
+    cells = {"low": ours.summarise(low), "high": ours.summarise(high), "empty": None}
     assert ours.best(cells) == "high"
-    assert ours.best({**cells, "wide": ours.cell([[0.0], [9.0]])}) is None
-    assert ours.best({**cells, "alone": ours.cell([[1.0]])}) is None
-    assert ours.best({"high": ours.cell(high)}) is None
+    assert ours.best({**cells, "wide": ours.summarise([[0.0], [9.0]])}) is None
+    assert ours.best({**cells, "alone": ours.summarise([[1.0]])}) is None
+    assert ours.best({"high": ours.summarise(high)}) is None
 
 
 @pytest.mark.parametrize(("gap", "std"), [(1.2, 1.0), (0.5, 1.0), (3.0, 1.0)])
@@ -205,14 +205,14 @@ CASES: list[tuple[Sequence[float], float | None, bool, str]] = [
     ([-1.0, -1.2, -1.4], None, True, "contradicted"),
     ([1.0, -1.0, 2.0], None, True, "inconclusive (n needed: 15)"),
     ([0.1, -0.1, 0.2], None, True, "inconclusive (n needed: 44 at so small a difference)"),
-    (ZERO, None, True, "inconclusive (n needed: none tells a tie apart)"),
+    (ZERO, None, True, "inconclusive (n needed: no number decides a tie)"),
     ([1.0], None, True, "inconclusive (n needed: 8)"),
     ([], None, True, "not run"),
     ([0.1, 0.0, -0.1], 2.0, True, "reproduced"),
     ([3.0, 3.1, 3.2], 2.0, True, "contradicted"),
     ([-3.0, -3.1, -3.2], 2.0, True, "contradicted"),
     ([1.0, 2.0, 1.5], 2.0, True, "inconclusive (n needed: 6)"),
-    ([0.1, 0.0, -0.1], 2.0, False, "inconclusive (the margin is of the paper's scale)"),
+    ([0.1, 0.0, -0.1], 2.0, False, "inconclusive (the margin holds only at the paper's scale)"),
 ]
 
 
@@ -244,7 +244,7 @@ def test_a_claim_on_a_row_without_a_number_of_the_paper_is_not_judged(monkeypatc
     monkeypatch.setitem(tables.TABLES, "A1", bold)
     known = claims.evidence("A1", "AP", fill_rows("A1", (), []), "demo", False)
     assert known.claims == CLAIMS["A1"]
-    assert "random >" not in claims.report(known, None, "text")
+    assert "random >" not in claims.render_claims(known, None, "text")
 
 
 def records_of(gap: float, seeds: int) -> list[records.Record]:
@@ -267,16 +267,16 @@ def test_a_gap_is_reproduced_only_at_the_paper_s_scale_and_the_best_is_bold() ->
     known = claims.evidence("A1", "AP", rows, "paper", False)
     assert claims.judge(known, claim)[1].word == "reproduced"
     assert claims.judge(claims.evidence("A1", "AP", rows, "paper", True), claim)[1].word == "same direction"
-    text = claims.report(known, "pixel distance", "md")
+    text = claims.render_claims(known, "pixel distance", "md")
     assert "**location**" in text
-    assert "n = 4 cannot give less than 0.125" in text
+    assert "With n = 4 it cannot be less than 0.125" in text.replace("\n", " ")
     near = claims.evidence("A1", "AP", fill_rows("A1", ["--preset", "paper"], records_of(0.1, 4)), "paper", False)
-    assert "**" not in claims.report(near, None, "md")
+    assert "**" not in claims.render_claims(near, None, "md")
 
 
 def test_one_seed_says_what_it_can() -> None:
     known = claims.evidence("A1", "AP", fill_rows("A1", ["--preset", "paper"], records_of(1.2, 1)), "paper", False)
-    text = claims.report(known, "pixel distance", "text")
+    text = claims.render_claims(known, "pixel distance", "text")
     assert "+1.20" in text
     assert "n = 1: a difference, but no spread, interval or p" in text
     assert "inconclusive (n needed: 3)" in text
@@ -294,7 +294,7 @@ def test_claims_fit_80_columns_and_say_that_the_scale_is_ours(
         assert "NOT comparable" in text
         assert sum(text.count(f"    {word}") for word in WORDS) == len(CLAIMS[name])
         assert "    reproduced" not in text
-        assert ("cannot give less than 0.250" if results == DEMO else "n = 0: no row shares a seed") in text
+        assert ("cannot be less than 0.250" if results == DEMO else "n = 0: no row shares a seed") in text
 
 
 def test_claims_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -302,7 +302,7 @@ def test_claims_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert (found["baseline"], found["best"], found["comparable"]) == ("random", None, False)
     assert found["rows"]["location"]["seeds"] == 3
-    assert found["against"]["location"]["floor"] == 0.25
+    assert found["against"]["location"]["min_p"] == 0.25
     assert found["claims"]["A1: location > pixel distance by 1.2"]["verdict"] == "inconclusive"
 
 
@@ -321,7 +321,7 @@ def test_a_plan_counts_what_is_missing_at_the_recorded_time(capsys: pytest.Captu
     assert max(map(len, text.splitlines())) <= 80
     (line,) = [line for line in text.splitlines() if "pixel distance by 1.2" in line]
     known = claims.evidence("A1", "AP", fill_rows("A1", (), records.read_all(Path(DEMO))[0]), "demo", False)
-    std, seeds, source = power.needs(known, CLAIMS["A1"][2], 0.8)
+    std, seeds, source = power.noise_and_seeds(known, CLAIMS["A1"][2], 0.8)
     assert std is not None
     assert line.split()[-5:-1] == [f"{std:.2f}", source, str(seeds), str(2 * (seeds - 3))]
     assert "GPU-hours, 0.041 a run:\n  mean of 24 recorded runs, NVIDIA H100" in text
@@ -330,7 +330,7 @@ def test_a_plan_counts_what_is_missing_at_the_recorded_time(capsys: pytest.Captu
 def test_a_plan_before_anything_is_run_takes_the_published_noise() -> None:
     known = claims.evidence("A2", "AP", fill_rows("A2", (), []), "paper", False)
     assert power.recorded_cost(known.rows) is None
-    text = power.plan(known, 0.8, power.Cost(10.0, "GPU-hours", "assumed"))
+    text = power.render_plan(known, 0.8, power.Cost(10.0, "GPU-hours", "assumed"))
     needed = ours.seeds_needed(0.6, 2**0.5 * 0.2, 0.8)
     (line,) = [line for line in text.splitlines() if "regular grid" in line]
     assert line.split()[-5:] == ["0.28", "paper", str(needed), str(2 * needed), f"{20.0 * needed:.1f}"]

@@ -1,4 +1,4 @@
-"""What a table of scores can decide; pure functions of pre-training seeds and the fine-tuning trials of each backbone.
+"""What a table of scores can decide: pure functions of the pre-training seeds and the fine-tuning trials of each.
 
 Intervals are two-sided at 95 %. Below `BOOTSTRAP_FROM` seeds they are Student's t on the seeds' means, which is exact
 for normal scores; from there on the hierarchical bootstrap (seeds, then trials within each), studentised. A percentile
@@ -8,8 +8,8 @@ bootstrap of so few seeds covers far too little: 86 % at 6, 91 % at 10. tests/te
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 ALPHA = 0.05  # two-sided
 BOOTSTRAP_FROM = 10  # seeds with different means
 RESAMPLES = 2000  # of the bootstrap
-EXACT_UP_TO = 16384  # sign patterns that are all tried; of more, as many are drawn
-NORMAL_FROM = 1000  # seeds from which Student's t is the normal distribution
+EXACT_UP_TO = 16384  # sign patterns; of more, so many are drawn
+NORMAL_FROM = 1000  # seeds from which on Student's t is close to the normal distribution
 
-Scores = Sequence[Sequence[float]]  # seeds × trials; the trials of a seed may be fewer than another's
+Floats = NDArray[np.float64]
+Scores = Sequence[Sequence[float]]  # seeds × trials; a seed may have fewer trials than another
 Runs = Mapping[int, Sequence[float]]  # pre-training seed → its trials
 
 
@@ -31,32 +32,32 @@ class Interval(NamedTuple):
     high: float
 
 
-class Cell(NamedTuple):
-    """One row's scores; what n does not allow is None."""
+class Summary(NamedTuple):
+    """The scores of one row, summarised; None stands for what n does not allow."""
 
     mean: float  # of the seeds' means
     seeds: int
-    trials: tuple[int, int]  # fewest and most of a seed
-    std: float | None  # of the seeds' means, from 2 seeds
-    trial_std: float | None  # within a seed, pooled, from 2 trials of one
-    interval: Interval | None  # of the mean, from 2 seeds
+    trials: tuple[int, int]  # fewest and most per seed
+    std: float | None  # of the seeds' means, from 2 seeds on
+    trial_std: float | None  # within a seed, pooled over the seeds, from 2 trials of one seed on
+    interval: Interval | None  # of the mean, from 2 seeds on
 
 
 class Comparison(NamedTuple):
-    """A row less another over the seeds that both have; what n does not allow is None."""
+    """One row less another, over the seeds that both have; None stands for what n does not allow."""
 
     seeds: int  # shared
     difference: float | None  # mean over the seeds
-    std: float | None  # of the seeds' differences, from 2 seeds
-    interval: Interval | None  # of the difference, from 2 seeds
-    p: float | None  # two-sided sign-flip permutation, from 2 seeds
-    floor: float | None  # the least that p can be
-    holm: float | None  # p adjusted for all rows compared
-    better: float | None  # P(A > B) of any two runs, ties half
+    std: float | None  # of the seeds' differences, from 2 seeds on
+    interval: Interval | None  # of the difference, from 2 seeds on
+    p: float | None  # of a two-sided sign-flip permutation test, from 2 seeds on
+    min_p: float | None  # the least that p can be with so many seeds
+    holm: float | None  # p adjusted by Holm for all rows compared
+    better: float | None  # P(A > B) of any two runs; ties count half
 
 
 class Verdict(NamedTuple):
-    """What the evidence says about one claim."""
+    """What the runs say about one claim."""
 
     word: str  # reproduced, same direction, inconclusive, contradicted or not run
     why: str = ""
@@ -65,14 +66,14 @@ class Verdict(NamedTuple):
         return f"{self.word} ({self.why})" if self.why else self.word
 
 
-def cell(scores: Scores) -> Cell | None:
-    """Mean, spread and interval of one row; None without a seed."""
+def summarise(scores: Scores) -> Summary | None:
+    """Return mean, spread and interval of one row; None without a seed."""
     if not scores:
         return None
     means, counts = seed_means(scores), [len(trials) for trials in scores]
     extra = sum(counts) - len(counts)
     within = sum(float(np.var(trials)) * len(trials) for trials in scores)
-    return Cell(
+    return Summary(
         float(means.mean()),
         len(scores),
         (min(counts), max(counts)),
@@ -82,13 +83,13 @@ def cell(scores: Scores) -> Cell | None:
     )
 
 
-def seed_means(scores: Scores) -> NDArray[Any]:
-    """[seeds]: each seed's mean over its trials."""
+def seed_means(scores: Scores) -> Floats:
+    """Return each seed's mean over its trials: [seeds]."""
     return np.array([np.mean(trials) for trials in scores])
 
 
 def interval(scores: Scores) -> Interval | None:
-    """Of the mean over the seeds; None with fewer than 2 seeds, which show no spread."""
+    """Return the interval of the mean over the seeds; None with fewer than 2 seeds, which show no spread."""
     from scipy import stats
 
     if len(scores) < 2:
@@ -104,7 +105,7 @@ def interval(scores: Scores) -> Interval | None:
 
 
 def pivots(scores: Scores) -> tuple[float, float]:
-    """The ends of (mean of a resample − mean) / standard error of the resample, in the hierarchical bootstrap."""
+    """Return the quantiles of (mean of a resample − mean) / its standard error, in the hierarchical bootstrap."""
     from scipy import stats
 
     chance, counts = np.random.default_rng(0), np.array([len(trials) for trials in scores])
@@ -112,41 +113,40 @@ def pivots(scores: Scores) -> tuple[float, float]:
     taken = np.arange(counts.max()) < counts[:, None]  # [seeds, trials]
     centre = seed_means(scores).mean()
 
-    def pivot(seeds: NDArray[Any], axis: int) -> NDArray[Any]:
-        """[…, seeds] drawn → […]; each seed's trials are drawn anew."""
+    def pivot(seeds: NDArray[np.int64], axis: int) -> Floats:
+        """Return the pivot of resampled seeds [..., seeds]; the trials of each seed are resampled too."""
         trials = (chance.random((*seeds.shape, counts.max())) * counts[seeds][..., None]).astype(int)
         drawn = padded[seeds[..., None], trials] * taken[seeds]
-        means: NDArray[Any] = drawn.sum(-1) / counts[seeds]
-        found: NDArray[Any] = (means.mean(axis) - centre) / (means.std(axis, ddof=1) / math.sqrt(len(scores)))
-        return found
+        means: Floats = drawn.sum(-1) / counts[seeds]
+        pivots: Floats = (means.mean(axis) - centre) / (means.std(axis, ddof=1) / math.sqrt(len(scores)))
+        return pivots
 
-    found = stats.bootstrap((np.arange(len(scores)),), pivot, n_resamples=RESAMPLES, batch=RESAMPLES, vectorized=True,
+    result = stats.bootstrap((np.arange(len(scores)),), pivot, n_resamples=RESAMPLES, batch=RESAMPLES, vectorized=True,
                             confidence_level=1 - ALPHA, method="percentile", rng=chance)  # fmt: skip
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def compare(ours: Runs, theirs: Runs) -> Comparison:
-    """One row less another, paired by seed."""
+    """Return one row less another, paired by seed."""
     shared = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
-    found = cell([differences(one, other) for one, other in shared])
+    gap = summarise([differences(first, second) for first, second in shared])
     better = probability_better(ours.values(), theirs.values())
-    if found is None:
+    if gap is None:
         return Comparison(0, None, None, None, None, None, None, better)
-    p = sign_flip([float(np.mean(one) - np.mean(other)) for one, other in shared])
-    return Comparison(
-        found.seeds, found.mean, found.std, found.interval, p, None if p is None else floor(found.seeds), None, better
-    )
+    p = sign_flip([float(np.mean(first) - np.mean(second)) for first, second in shared])
+    least = None if p is None else min_p(gap.seeds)
+    return Comparison(gap.seeds, gap.mean, gap.std, gap.interval, p, least, None, better)
 
 
 def differences(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Of one seed: trial by trial where both have as many, else of the means alone."""
+    """Return the differences within one seed: trial by trial if both have as many, else only that of the means."""
     if len(ours) == len(theirs):
-        return [one - other for one, other in zip(ours, theirs, strict=True)]
+        return [first - second for first, second in zip(ours, theirs, strict=True)]
     return [float(np.mean(ours) - np.mean(theirs))]
 
 
 def sign_flip(changes: Sequence[float]) -> float | None:
-    """Two-sided p of the mean if every seed's difference might as well have the other sign; None below 2 seeds."""
+    """Return the two-sided p of a mean of which each seed's difference has a random sign; None below 2 seeds."""
     from scipy import stats
 
     if len(changes) < 2:
@@ -156,37 +156,37 @@ def sign_flip(changes: Sequence[float]) -> float | None:
     return float(test.pvalue)
 
 
-def floor(seeds: int) -> float:
-    """The least two-sided p of sign flips: 2 of 2^n patterns, or what the drawn ones allow."""
+def min_p(seeds: int) -> float:
+    """Return the least two-sided p of sign flips: that of 2 in all 2^n patterns, or in all that are drawn."""
     return 2 / 2**seeds if 2**seeds <= EXACT_UP_TO else 2 / (EXACT_UP_TO + 1)
 
 
-def probability_better(ours: Any, theirs: Any) -> float | None:
-    """P(A > B): the share of pairs of runs, one of each row and whatever their seeds, that A wins; ties count half."""
+def probability_better(ours: Collection[Sequence[float]], theirs: Collection[Sequence[float]]) -> float | None:
+    """Return P(A > B): the share of all pairs of a run of A and one of B that A wins; ties count half."""
     from scipy import stats
 
-    one, other = ([score for trials in row for score in trials] for row in (ours, theirs))
-    if not one or not other:
+    first, second = ([score for trials in row for score in trials] for row in (ours, theirs))
+    if not first or not second:
         return None
-    return float(stats.mannwhitneyu(one, other, method="asymptotic").statistic) / (len(one) * len(other))
+    return float(stats.mannwhitneyu(first, second, method="asymptotic").statistic) / (len(first) * len(second))
 
 
 def against(table: Mapping[str, Runs], baseline: str) -> dict[str, Comparison]:
-    """Every other row against the baseline, p adjusted by Holm over those that have one."""
+    """Return every other row less the baseline, with p adjusted by Holm over the rows that have a p."""
     from statsmodels.stats.multitest import multipletests
 
-    found = {label: compare(runs, table[baseline]) for label, runs in table.items() if label != baseline}
-    tested = {label: one.p for label, one in found.items() if one.p is not None}
+    compared = {label: compare(runs, table[baseline]) for label, runs in table.items() if label != baseline}
+    tested = {label: row.p for label, row in compared.items() if row.p is not None}
     if tested:
         for label, adjusted in zip(tested, multipletests(list(tested.values()), method="holm")[1], strict=True):
-            found[label] = found[label]._replace(holm=float(adjusted))
-    return found
+            compared[label] = compared[label]._replace(holm=float(adjusted))
+    return compared
 
 
-def best(cells: Mapping[str, Cell | None]) -> str | None:
-    """The row whose interval lies above every other's; None where they overlap or any row with scores has none."""
-    known = {label: one for label, one in cells.items() if one}
-    ends = {label: one.interval for label, one in known.items() if one.interval}
+def best(summaries: Mapping[str, Summary | None]) -> str | None:
+    """Return the row whose interval lies above all others; None if they overlap or a row with scores has none."""
+    known = {label: row for label, row in summaries.items() if row}
+    ends = {label: row.interval for label, row in known.items() if row.interval}
     if len(known) < 2 or len(ends) < len(known):
         return None
     first, *rest = sorted(ends, key=lambda label: ends[label].low, reverse=True)
@@ -194,7 +194,7 @@ def best(cells: Mapping[str, Cell | None]) -> str | None:
 
 
 def seeds_needed(gap: float, std: float, power: float) -> int:
-    """Seeds at which a paired t test at 5 % finds a gap with that power; std is of the seeds' differences."""
+    """Return the seeds at which a paired t test at 5 % detects a gap with this power; std: of their differences."""
     from scipy import stats
     from statsmodels.stats.power import TTestPower
 
@@ -204,7 +204,9 @@ def seeds_needed(gap: float, std: float, power: float) -> int:
         return 2
     size = gap / std
     seeds: int = max(2, math.ceil(((stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(power)) / size) ** 2))
-    while seeds < NORMAL_FROM and TTestPower().power(size, seeds, ALPHA) < power:  # not a number: beyond 1 − 10⁻⁹
+    while (
+        seeds < NORMAL_FROM and TTestPower().power(size, seeds, ALPHA) < power
+    ):  # it is nan beyond 1 − 10⁻⁹, which ends the loop
         seeds += 1
     return seeds
 
@@ -212,19 +214,19 @@ def seeds_needed(gap: float, std: float, power: float) -> int:
 def verdict(
     found: Comparison, gap: float, margin: float | None, comparable: bool, std: float | None, power: float
 ) -> Verdict:
-    """On the claim of a positive gap, or with a margin that the rows differ by less than it.
+    """Return the verdict on the claim that a gap is positive or, with a margin, that two rows differ by less than it.
 
-    Both are in points of the score. Where our scores are not comparable with the paper's, a direction can be the same,
-    a gap not reproduced, and a margin says nothing. `std` is the differences' where too few seeds have measured it;
-    None where nobody has.
+    Gap and margin are in points of the score. If our scores are not comparable with the paper's, a direction can be
+    confirmed but no gap reproduced, and a margin says nothing. `std` is the published standard deviation of a
+    difference, used where too few seeds have measured one; None if there is none.
     """
     if found.difference is None:
         return Verdict("not run", "" if found.better is None else "no seed that both rows have")
     if margin is not None and not comparable:
-        return Verdict("inconclusive", "the margin is of the paper's scale")
+        return Verdict("inconclusive", "the margin holds only at the paper's scale")
     if found.std is None or found.interval is None:
-        told = "2 will tell more" if std is None else f"{seeds_needed(room(gap, margin), std, power):,}"
-        return Verdict("inconclusive", f"n needed: {told}")
+        count = "2 or more" if std is None else f"{seeds_needed(effect_to_detect(gap, margin), std, power):,}"
+        return Verdict("inconclusive", f"n needed: {count}")
     (low, high), where = found.interval, "" if comparable else "at this scale"
     if margin is not None:
         if -margin < low and high < margin:
@@ -238,18 +240,18 @@ def verdict(
     return Verdict("inconclusive", needed(found, gap, margin, found.std, power))
 
 
-def room(gap: float, margin: float | None) -> float:
-    """What must be told from zero: an order's gap, or how far a gap lies from the nearer end of ± margin."""
+def effect_to_detect(gap: float, margin: float | None) -> float:
+    """Return the effect size to detect: the gap itself, or its distance to the nearer end of ± margin."""
     return abs(gap) if margin is None else abs(margin - abs(gap))
 
 
 def needed(found: Comparison, gap: float, margin: float | None, noise: float, power: float) -> str:
-    """The n that decides at the claim's gap; where that many seeds are here, at the smaller one that they show."""
+    """Return the n that decides if the gap is the paper's; with so many seeds already here, if it is as measured."""
     assert found.difference is not None
-    seeds = seeds_needed(room(gap, margin), noise, power)
+    seeds = seeds_needed(effect_to_detect(gap, margin), noise, power)
     if seeds > found.seeds:
         return f"n needed: {seeds:,}"
-    left = room(found.difference, margin)
+    left = effect_to_detect(found.difference, margin)
     if left == 0:
-        return "n needed: none tells a tie apart"
+        return "n needed: no number decides a tie"
     return f"n needed: {max(seeds_needed(left, noise, power), found.seeds + 1):,} at so small a difference"

@@ -15,6 +15,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from benchmarks.resuming import files
+from harness.records import visible
 
 # the palette of Okabe and Ito, which colour-blind readers can tell apart
 BLACK, ORANGE, SKY, GREEN = "#000000", "#e69f00", "#56b4e9", "#009e73"
@@ -63,8 +64,11 @@ def look(label: str) -> Look:
 
 
 def wrapped(label: str) -> str:
-    """Return a row's label on short lines; a leading _ gets a space before it, else a legend would leave it out."""
-    return textwrap.fill(f" {label}" if label.startswith("_") else label, WIDEST_LABEL)
+    """Return a row's label on short lines, with control characters spelt out.
+
+    A leading _ gets a space before it, else a legend would leave the row out.
+    """
+    return textwrap.fill(visible(f" {label}" if label.startswith("_") else label), WIDEST_LABEL)
 
 
 @contextmanager

@@ -31,4 +31,4 @@ def main(args: argparse.Namespace) -> None:
     asked = read_options(Options, args)
     rows = fill_rows(args.name, asked.shared, options.read_records(args.name, args.results), args.row)
     evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed)
-    say(claims.report(evidence, args.baseline, args.format))
+    say(claims.render_claims(evidence, args.baseline, args.format))

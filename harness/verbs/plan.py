@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> None:
     rows = fill_rows(args.name, asked.shared, options.read_records(args.name, args.results))
     evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed)
     cost = power.recorded_cost(rows) or estimated_cost(asked, read_options(MachineOptions, args))
-    say(power.plan(evidence, args.power, cost))
+    say(power.render_plan(evidence, args.power, cost))
 
 
 def estimated_cost(asked: Options, options: MachineOptions) -> power.Cost:

@@ -13,7 +13,7 @@ from harness.evidence.report.appendix import Grid
 from harness.evidence.report.pictures import forest, plot
 from harness.evidence.report.source import Source
 from harness.evidence.rows import Row
-from harness.evidence.statistics import Comparison, Verdict, cell
+from harness.evidence.statistics import Comparison, Verdict, summarise
 from harness.tables import Column, named
 
 DECIDED = ("reproduced", "same direction", "contradicted")
@@ -80,8 +80,8 @@ def number_grid(name: str, rows: Sequence[Row], scores: Sequence[Column]) -> Gri
 
 def score_texts(row: Row, score: Column) -> list[str]:
     """Return the paper's number, ours and its interval as text."""
-    summary = cell([*row.seeds(score).values()])
-    return [number_text(row.reported.get(score.name), score), our_text(row, score), claims.cell_words(summary)[-1]]
+    summary = summarise([*row.seeds(score).values()])
+    return [number_text(row.reported.get(score.name), score), our_text(row, score), claims.summary_texts(summary)[-1]]
 
 
 def gauge_grid(name: str, rows: Sequence[Row]) -> Grid:
@@ -95,10 +95,10 @@ def score_section(source: Source, name: str, rows: Sequence[Row], score: Column)
     """Return the comparisons, verdicts and the forest plot of one score."""
     evidence = claims.evidence(name, score.name, rows, source.preset, source.changed)
     found = claims.findings(evidence)
-    lines = [[label, *claims.comparison_words(one), claims.small(one.floor)] for label, one in found.others.items()]
+    lines = [[label, *claims.comparison_texts(one), claims.p_text(one.min_p)] for label, one in found.compared.items()]
     head = ["", "n", "difference", "95 % interval", "p", "Holm", "P(A>B)", "least p"]
     grid = Grid(f"{score.heading}: each row less {found.baseline}, paired by seed", head, lines)
-    compared = any(one.seeds for one in found.others.values())
+    compared = any(one.seeds for one in found.compared.values())
     drawn = forest(rows, score, found.baseline) if compared else None
     verdicts = [claim_line(*one) for one in found.verdicts.items()]
     return ScoreSection(score.heading, found.baseline, grid, verdicts, claims.notes(found), drawn)
@@ -107,7 +107,7 @@ def score_section(source: Source, name: str, rows: Sequence[Row], score: Column)
 def claim_line(name: str, judged: tuple[Comparison, Verdict]) -> ClaimLine:
     """Return a claim with its verdict and the difference that it rests on."""
     comparison, verdict = judged
-    return ClaimLine(name, verdict.word, verdict.why, claims.behind_it(comparison))
+    return ClaimLine(name, verdict.word, verdict.why, claims.difference_text(comparison))
 
 
 def summary(sections: Sequence[Section], comparable: bool) -> list[str]:
