@@ -1,11 +1,7 @@
-"""Finds a ResNet in anybody's file and carries it to detectron2's names, every key accounted for (METHODS 10.1).
-
-The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron2.py, which writes a pickle.
-"""
+"""Finds a ResNet in anybody's file, every key accounted for: what a backbone file must look like."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 class ResNet(NamedTuple):
@@ -45,11 +41,6 @@ RESNETS = {  # encoder → what its file must look like
 PIXEL_MEAN = [123.675, 116.28, 103.53]  # RGB from 0 to 255 that a backbone expects: torchvision's 0.485 0.456 0.406
 PIXEL_STD = [58.395, 57.12, 57.375]  # torchvision's 0.229 0.224 0.225 times 255
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-
-# where a detectron2 Faster R-CNN keeps its ResNet: FPN, C4, and C4's last stage in the head
-PLACES = ("backbone.bottom_up.", "backbone.", "roi_heads.")
-# what lies among the ResNet's parameters and starts fresh: the FPN's own layers and the norm behind C4's res5
-FRESH = ("backbone.fpn_lateral", "backbone.fpn_output", "roi_heads.res5.norm.")
 
 ANCHOR = "layer1.0.conv1.weight"  # every ResNet under torchvision's names has it once
 PART = re.compile(r"(?:conv|bn|layer)\d+\.|downsample\.")  # how the name of a ResNet's part begins; a head's does not
@@ -83,27 +74,7 @@ def names(encoder: str) -> list[str]:
     return found
 
 
-def rename(name: str) -> str:
-    """Detectron2's name for one of torchvision's (METHODS 10.1)."""
-    if "layer" not in name:
-        name = "stem." + name
-    for stage in (1, 2, 3, 4):
-        name = name.replace(f"layer{stage}", f"res{stage + 1}")
-    for conv in (1, 2, 3):
-        name = name.replace(f"bn{conv}", f"conv{conv}.norm")
-    return name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
-
-
-def convert(state: Mapping[str, Tensor], *, encoder: str) -> dict[str, Tensor]:
-    """The same tensors under detectron2's names.
-
-    Raises ConvertError where `state` is not exactly this encoder without its head, naming an odd key.
-    """
-    _check(set(state), encoder=encoder)
-    return {rename(name): tensor for name, tensor in state.items()}
-
-
-def _check(given: set[str], *, encoder: str, prefix: str = "") -> None:
+def check_names(given: set[str], *, encoder: str, prefix: str = "") -> None:
     """Raises ConvertError, naming an odd key, where these are not exactly the names of this encoder."""
     wanted = set(names(encoder))
     if given == wanted:
@@ -117,63 +88,6 @@ def _check(given: set[str], *, encoder: str, prefix: str = "") -> None:
     raise ConvertError(f"not a {encoder} without its head: key {prefix + odd!r} is {verdict} ({counts})")
 
 
-def load_into(model: nn.Module, converted: Mapping[str, Tensor]) -> None:
-    """Copies every tensor into the Faster R-CNN's ResNet and leaves no tensor of that ResNet unfilled.
-
-    Only FRESH layers stay unfilled, and only the batch counters of frozen norms, which have none, unused.
-    Raises ConvertError on any other key that is unused, unfilled or of another shape.
-    """
-    import torch
-
-    own = model.state_dict()
-    filled = set()
-    with torch.no_grad():
-        for name, tensor in converted.items():
-            target = _target(name, own)
-            if target is None:
-                continue
-            if own[target].shape != tensor.shape:
-                shapes = f"{list(tensor.shape)}, the detector's {list(own[target].shape)}"
-                raise ConvertError(f"checkpoint of another architecture: {name!r} is {shapes}")
-            own[target].copy_(tensor)
-            filled.add(target)
-    unfilled = [k for k in own if k.startswith(("backbone.", "roi_heads.res5.")) and k not in filled]
-    for key in unfilled:
-        if not key.startswith(FRESH):
-            raise ConvertError(f"the detector's {key!r} is not in the checkpoint")
-
-
-def _target(name: str, own: Mapping[str, Tensor]) -> str | None:
-    found = [place + name for place in PLACES if place + name in own]
-    if len(found) == 1:
-        return found[0]
-    norm = name.removesuffix("num_batches_tracked")
-    if norm != name and any(place + norm + "running_mean" in own for place in PLACES):
-        return None
-    raise ConvertError(f"the checkpoint's {name!r} has {len(found)} places in the detector")
-
-
-def convert_file(source: Path, target: Path, *, encoder: str) -> None:
-    """Writes the converted backbone to `target` (.pth), in one step and loadable with weights_only=True."""
-    import torch
-
-    state = _load(source)
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(t, torch.Tensor) for name, t in state.items()
-    ):
-        raise ConvertError(f"{source}: not a state dict of tensors")
-    try:
-        converted = convert(state, encoder=encoder)
-    except ConvertError as error:
-        raise ConvertError(f"{source}: {error}") from None
-    part = target.with_name(target.name + ".part")
-    torch.save(converted, part)
-    os.replace(part, target)
-
-
-# --- files of others
-
-
 def read_backbone(file: Path, encoder: str) -> Backbone:
     """Return the encoder in a file of torch or safetensors, whoever trained it, every key accounted for.
 
@@ -184,7 +98,7 @@ def read_backbone(file: Path, encoder: str) -> Backbone:
     """
     if encoder not in list(RESNETS):
         raise ConvertError(f"encoder {encoder}: choose from {', '.join(RESNETS)}")
-    content = _load(file)
+    content = load_file(file)
     try:
         tensors = _flatten(content)
         prefix, state = _choose({one: _take(tensors, one, encoder) for one in _prefixes(tensors, encoder)})
@@ -193,7 +107,7 @@ def read_backbone(file: Path, encoder: str) -> Backbone:
     return Backbone(state, _within(content, prefix), _left_out(tensors, prefix, state))
 
 
-def _load(file: Path) -> Any:
+def load_file(file: Path) -> Any:
     """What a file of torch or safetensors holds, read so that it cannot run code; ConvertError for any other file."""
     if not file.is_file():
         raise ConvertError(f"{file}: no such backbone file")
@@ -211,9 +125,9 @@ def _load(file: Path) -> Any:
 
 def _reader(file: Path) -> Callable[[Path], Any]:
     if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
+        from safetensors import torch as safetensors
 
-        return load_file
+        return safetensors.load_file
     import torch
 
     return partial(torch.load, map_location="cpu", weights_only=True)
@@ -278,7 +192,7 @@ def _take(tensors: Mapping[str, Tensor], prefix: str, encoder: str) -> dict[str,
     if not any(name.endswith("num_batches_tracked") for name in parts):
         norms = [name.removesuffix("running_mean") for name in parts if name.endswith("running_mean")]
         parts |= {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
-    _check(set(parts), encoder=encoder, prefix=prefix)
+    check_names(set(parts), encoder=encoder, prefix=prefix)
     return {name: _plain(prefix + name, parts[name], like) for name, like in _templates(encoder).items()}
 
 

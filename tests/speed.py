@@ -39,7 +39,7 @@ from benchmarks.detection.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.resuming import files
 from benchmarks.resuming.strict_json import read_object
 from benchmarks.resuming.training import Training
-from benchmarks.scenes.compose import write
+from benchmarks.scenes.folder import write
 from benchmarks.scenes.layout import Layout
 from harness import ROOT, plugins
 from harness.engine import provenance

@@ -16,6 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from benchmarks.detection.config import config
+from benchmarks.detection.convert import convert, convert_file, load_into, rename
 from benchmarks.detection.detector import Detector
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.weights import (
@@ -23,12 +24,8 @@ from benchmarks.weights import (
     PIXEL_STD,
     RESNETS,
     ConvertError,
-    convert,
-    convert_file,
-    load_into,
     names,
     read_backbone,
-    rename,
 )
 
 # printed by DenseCL's script on a random ResNet-50 (METHODS 13, P11): 318 names, among them

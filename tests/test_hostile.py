@@ -26,10 +26,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.data import voc
+from benchmarks.detection.convert import convert_file
 from benchmarks.resuming import strict_json
 from benchmarks.resuming.checkpoints import Checkpoint, DamagedCheckpoint
 from benchmarks.resuming.training import Training
-from benchmarks.weights import ConvertError, convert_file, names, read_backbone
+from benchmarks.weights import ConvertError, names, read_backbone
 from harness import experiment, plugins, records, tables
 from harness.cli import main
 from harness.engine.backbones import Pretraining

@@ -574,15 +574,15 @@ def test_many_runs_and_readers_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_two_processes_compose_the_same_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.scenes import DEMO, compose
+    from benchmarks.scenes import DEMO, folder
 
-    scenes, original = replace(DEMO, train=2, test=1, layout=replace(DEMO.layout, size=32)), compose.write
+    scenes, original = replace(DEMO, train=2, test=1, layout=replace(DEMO.layout, size=32)), folder.write
 
     def slower(folder: Path, *rest: Any, **named: Any) -> None:
         monkeypatch.undo()
         original(folder, *rest, **named)  # the other one's
         original(folder, *rest, **named)
 
-    monkeypatch.setattr(compose, "write", slower)
+    monkeypatch.setattr(folder, "write", slower)
     assert scenes.folder(tmp_path).is_dir()
     assert [file.name for file in tmp_path.iterdir()] == [scenes.id]

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.scenes import compose as module
+from benchmarks.scenes import folder as folders
 from benchmarks.scenes import layout as settings
-from benchmarks.scenes.compose import Scene, compose, write
+from benchmarks.scenes.compose import Scene, compose
+from benchmarks.scenes.folder import write
 from benchmarks.scenes.layout import CLASSES, HERE, Layout, fingerprint
 
 PLAIN = Layout(size=64)
@@ -288,7 +290,7 @@ def test_an_interrupted_write_leaves_nothing(
         if name == "trainval_000002":
             raise stop
 
-    monkeypatch.setattr(module, "_save", save)
+    monkeypatch.setattr(folders, "_save", save)
     with pytest.raises(stop):
         write(tmp_path / "voc", PLAIN, COUNTS, 0, False)
     assert not list(tmp_path.iterdir())
@@ -298,7 +300,7 @@ def test_an_occupied_folder_is_refused_and_an_empty_one_taken(tmp_path: Path, mo
     (tmp_path / "voc").mkdir()
     write(tmp_path / "voc", PLAIN, {"test": 1}, 0, False)
     before = contents(tmp_path)
-    monkeypatch.delattr(module, "_save")  # refused before any work
+    monkeypatch.delattr(folders, "_save")  # refused before any work
     with pytest.raises(FileExistsError, match="voc exists and is not an empty folder"):
         write(tmp_path / "voc", PLAIN, {"test": 2}, 0, False)
     assert contents(tmp_path) == before
@@ -310,7 +312,7 @@ def test_a_folder_that_another_fills_meanwhile_is_left_to_it(tmp_path: Path, mon
         (tmp_path / "voc").mkdir()
         (tmp_path / "voc" / "theirs").write_text("theirs")
 
-    monkeypatch.setattr(module, "_save", save)
+    monkeypatch.setattr(folders, "_save", save)
     with pytest.raises(FileExistsError, match="voc exists and is not an empty folder"):
         write(tmp_path / "voc", PLAIN, {"test": 1}, 0, False)
     assert contents(tmp_path) == {"voc/theirs": b"theirs"}

@@ -18,9 +18,9 @@ from benchmarks.data.voc import Voc
 from benchmarks.detection import CONFIG, CURVE, LOG
 from benchmarks.detection.catalog import registered
 from benchmarks.detection.config import Settings, config, join_norms
+from benchmarks.detection.convert import convert_file
 from benchmarks.detection.log import log_to
 from benchmarks.resuming.files import write
-from benchmarks.weights import convert_file
 
 if TYPE_CHECKING:
     from detectron2.evaluation import DatasetEvaluator

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from benchmarks import Data
 from benchmarks.detection import CHECKPOINT, CURVE
 from benchmarks.detection.config import DetectionError
+from benchmarks.detection.convert import load_into
 from benchmarks.detection.loader import batch_names, seed_step, train_loader
 from benchmarks.detection.log import bar_off
 from benchmarks.resuming.checkpoints import Checkpoint
@@ -33,7 +34,6 @@ from benchmarks.resuming.files import append, trim
 from benchmarks.resuming.loading import loaded
 from benchmarks.resuming.signals import stop_signals
 from benchmarks.resuming.training import Saver, Training, all_finite, gradients
-from benchmarks.weights import load_into
 
 GRADIENT = "a gradient is not finite"
 WINDOW = 20  # iterations over which the curve's medians go: detectron2's

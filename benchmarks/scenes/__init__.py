@@ -63,7 +63,7 @@ class Scenes(Detector, Benchmark[Voc]):
 
     def folder(self, cache: Path) -> Path:
         """Return the Pascal VOC folder of these scenes, composed now unless the cache has it."""
-        from benchmarks.scenes.compose import write  # numpy and Pillow, which the command line need not wait for
+        from benchmarks.scenes.folder import write  # numpy and Pillow, which the command line need not wait for
 
         folder = cache / self.id
         if not folder.exists():

@@ -1,26 +1,18 @@
-"""Synthetic composites: cut-outs of rendered 3D models on photos, from a seed, as a Pascal VOC folder."""
+"""Synthetic composites: cut-outs of rendered 3D models on photos, from a seed."""
 
 import csv
 import functools
 import io
-import json
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
-from xml.etree import ElementTree
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from benchmarks.scenes.layout import CLASSES, HERE, Layout, assets, record, unknown
+from benchmarks.scenes.layout import CLASSES, HERE, Layout, assets, unknown
 
 SIDES = {"trainval": "train", "test": "test"}  # a written split -> the side of split.csv that it draws from
-FOLDERS = ("JPEGImages", "Annotations", "ImageSets/Main", "SegmentationClass", "SegmentationObject")
 SOLID = 127  # alpha above which a pixel belongs to the object
 OCCLUDED = 0.05  # share of an object's pixels behind others from which VOC calls it occluded
 TRIES = 12  # sprites and places tried for one layer, each easier than the last
@@ -52,7 +44,7 @@ class Layer(NamedTuple):
 
 def compose(layout: Layout, seed: int, split: str, index: int) -> Scene:
     """Scene `index` of a split ('trainval' or 'test'), a pure function of these arguments, of no count."""
-    _check(split, seed, index)
+    check(split, seed, index)
     rng = np.random.default_rng([seed, list(SIDES).index(split), index])
     canvas = _background(rng, layout, SIDES[split])
     layers = _arrange(rng, layout, SIDES[split])
@@ -64,23 +56,7 @@ def compose(layout: Layout, seed: int, split: str, index: int) -> Scene:
     return _annotate(np.asarray(image.filter(ImageFilter.GaussianBlur(sigma))), layers)
 
 
-def write(folder: str | Path, layout: Layout, counts: Mapping[str, int], seed: int, progress: bool) -> None:
-    """A Pascal VOC folder of `counts` scenes a split, whole or none; FileExistsError unless new or empty."""
-    for split, count in counts.items():
-        _check(split, seed, count)
-    with _whole(Path(folder).absolute()) as part:
-        for name in FOLDERS:
-            (part / name).mkdir(parents=True)
-        shutil.copyfile(HERE / "CREDITS.md", part / "CREDITS.md")
-        (part / "scenes.json").write_text(json.dumps(record(layout, counts, seed), indent=2) + "\n")
-        for split, index in _bar(counts, progress):
-            _save(part, f"{split}_{index:06d}", compose(layout, seed, split, index))
-        for split, count in counts.items():
-            names = "".join(f"{split}_{index:06d}\n" for index in range(count))
-            (part / "ImageSets" / "Main" / f"{split}.txt").write_text(names)
-
-
-def _check(split: str, seed: int, number: int) -> None:
+def check(split: str, seed: int, number: int) -> None:
     if split not in SIDES:
         raise ValueError(unknown("split", split, SIDES))
     if seed < 0 or number < 0:
@@ -244,93 +220,3 @@ def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """The extent x0, y0, x1, y1 of a mask [H, W] with at least one pixel, half-open."""
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
-
-
-# Writing
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A sibling folder that becomes `folder` at the end, or vanishes with any exception or Ctrl-C."""
-    _refuse_occupied(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        part = Path(temporary) / folder.name  # as the temporary one is readable by its owner alone
-        part.mkdir()
-        yield part
-        _refuse_occupied(folder)
-        part.replace(folder)
-
-
-def _refuse_occupied(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder: remove it or choose another")
-
-
-def _bar(counts: Mapping[str, int], progress: bool) -> Iterator[tuple[str, int]]:
-    """Every split and index, under a progress bar if asked for."""
-    from tqdm import tqdm  # not needed to compose
-
-    with tqdm(total=sum(counts.values()), desc="scenes", unit="image", disable=not progress) as bar:
-        for split, count in counts.items():
-            for index in range(count):
-                yield split, index
-                bar.update()
-
-
-def _save(folder: Path, name: str, scene: Scene) -> None:
-    Image.fromarray(scene.image).save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
-    _save_mask(folder / "SegmentationClass" / f"{name}.png", scene.classes)
-    _save_mask(folder / "SegmentationObject" / f"{name}.png", scene.instances)
-    tree = _element("annotation", _annotation(name, scene))
-    ElementTree.indent(tree)
-    (folder / "Annotations" / f"{name}.xml").write_bytes(ElementTree.tostring(tree) + b"\n")
-
-
-def _save_mask(path: Path, mask: NDArray[np.uint8]) -> None:
-    image = Image.fromarray(mask, mode="P")
-    image.putpalette(_colours())
-    image.save(path)
-
-
-@functools.cache
-def _colours() -> bytes:
-    """VOC's colour map: 256 RGB triples, bit by bit from the index, so that neighbours differ."""
-    bits = (np.arange(256)[:, None, None] >> (3 * np.arange(8)[:, None] + np.arange(3))) & 1
-    return bytes((bits << (7 - np.arange(8)[:, None])).sum(axis=1).astype(np.uint8).ravel())
-
-
-def _annotation(name: str, scene: Scene) -> dict[str, Any]:
-    height, width, depth = scene.image.shape
-    return {
-        "folder": "scenes",
-        "filename": f"{name}.jpg",
-        "source": {"database": "scenes: synthetic composites"},
-        "size": {"width": width, "height": height, "depth": depth},
-        "segmented": 1,
-        "object": [_object(scene, number) for number in range(len(scene.labels))],
-    }
-
-
-def _object(scene: Scene, number: int) -> dict[str, Any]:
-    x0, y0, x1, y1 = scene.boxes[number]
-    return {
-        "name": scene.labels[number],
-        "pose": "Unspecified",
-        "truncated": int(scene.truncated[number]),
-        "occluded": int(scene.occluded[number]),
-        "difficult": 0,
-        # VOC counts pixels from 1 and includes both ends.
-        "bndbox": {"xmin": x0 + 1, "ymin": y0 + 1, "xmax": x1, "ymax": y1},
-    }
-
-
-def _element(tag: str, content: Any) -> ElementTree.Element:
-    """An XML element of nested dicts, in which a list repeats its tag."""
-    element = ElementTree.Element(tag)
-    if not isinstance(content, dict):
-        element.text = str(content)
-        return element
-    for name, value in content.items():
-        element.extend(_element(name, item) for item in (value if isinstance(value, list) else [value]))
-    return element

@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Compose scenes into a folder and say how they are used."""
     from benchmarks.scenes import sheet
-    from benchmarks.scenes.compose import write
+    from benchmarks.scenes.folder import write
     from benchmarks.scenes.layout import Layout
 
     if args.images < 1:

@@ -11,8 +11,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.detection.convert import convert
 from benchmarks.resuming import files
-from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, RESNETS, convert, read_backbone
+from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, RESNETS, read_backbone
 from harness import records
 from harness.terminal import say, shown
 from harness.verbs import options

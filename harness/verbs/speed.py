@@ -57,7 +57,7 @@ def step_ratio(recipe: Recipe, machine: Machine) -> str:
     memory format, compiled if ours is, without loader, heads, loss or optimizer.
     """
     from benchmarks.resuming.training import Training
-    from benchmarks.scenes.compose import write
+    from benchmarks.scenes.folder import write
     from benchmarks.scenes.layout import Layout
     from harness.engine import pretrain
     from methods.pixsim import PixSim

@@ -1,0 +1,95 @@
+"""Carries a ResNet to detectron2's names, every key accounted for (METHODS 10.1).
+
+The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron2.py, which writes a pickle.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.weights import ConvertError, check_names, load_file
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# where a detectron2 Faster R-CNN keeps its ResNet: FPN, C4, and C4's last stage in the head
+PLACES = ("backbone.bottom_up.", "backbone.", "roi_heads.")
+# what lies among the ResNet's parameters and starts fresh: the FPN's own layers and the norm behind C4's res5
+FRESH = ("backbone.fpn_lateral", "backbone.fpn_output", "roi_heads.res5.norm.")
+
+
+def rename(name: str) -> str:
+    """Detectron2's name for one of torchvision's (METHODS 10.1)."""
+    if "layer" not in name:
+        name = "stem." + name
+    for stage in (1, 2, 3, 4):
+        name = name.replace(f"layer{stage}", f"res{stage + 1}")
+    for conv in (1, 2, 3):
+        name = name.replace(f"bn{conv}", f"conv{conv}.norm")
+    return name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
+
+
+def convert(state: Mapping[str, Tensor], *, encoder: str) -> dict[str, Tensor]:
+    """The same tensors under detectron2's names.
+
+    Raises ConvertError where `state` is not exactly this encoder without its head, naming an odd key.
+    """
+    check_names(set(state), encoder=encoder)
+    return {rename(name): tensor for name, tensor in state.items()}
+
+
+def load_into(model: nn.Module, converted: Mapping[str, Tensor]) -> None:
+    """Copies every tensor into the Faster R-CNN's ResNet and leaves no tensor of that ResNet unfilled.
+
+    Only FRESH layers stay unfilled, and only the batch counters of frozen norms, which have none, unused.
+    Raises ConvertError on any other key that is unused, unfilled or of another shape.
+    """
+    import torch
+
+    own = model.state_dict()
+    filled = set()
+    with torch.no_grad():
+        for name, tensor in converted.items():
+            target = _target(name, own)
+            if target is None:
+                continue
+            if own[target].shape != tensor.shape:
+                shapes = f"{list(tensor.shape)}, the detector's {list(own[target].shape)}"
+                raise ConvertError(f"checkpoint of another architecture: {name!r} is {shapes}")
+            own[target].copy_(tensor)
+            filled.add(target)
+    unfilled = [k for k in own if k.startswith(("backbone.", "roi_heads.res5.")) and k not in filled]
+    for key in unfilled:
+        if not key.startswith(FRESH):
+            raise ConvertError(f"the detector's {key!r} is not in the checkpoint")
+
+
+def _target(name: str, own: Mapping[str, Tensor]) -> str | None:
+    found = [place + name for place in PLACES if place + name in own]
+    if len(found) == 1:
+        return found[0]
+    norm = name.removesuffix("num_batches_tracked")
+    if norm != name and any(place + norm + "running_mean" in own for place in PLACES):
+        return None
+    raise ConvertError(f"the checkpoint's {name!r} has {len(found)} places in the detector")
+
+
+def convert_file(source: Path, target: Path, *, encoder: str) -> None:
+    """Writes the converted backbone to `target` (.pth), in one step and loadable with weights_only=True."""
+    import torch
+
+    state = load_file(source)
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(t, torch.Tensor) for name, t in state.items()
+    ):
+        raise ConvertError(f"{source}: not a state dict of tensors")
+    try:
+        converted = convert(state, encoder=encoder)
+    except ConvertError as error:
+        raise ConvertError(f"{source}: {error}") from None
+    part = target.with_name(target.name + ".part")
+    torch.save(converted, part)
+    os.replace(part, target)
