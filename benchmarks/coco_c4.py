@@ -1,4 +1,4 @@
-"""COCO with Mask R-CNN R50-C4 1x (METHODS 10.3).
+"""Mask R-CNN R50-C4 on COCO, 1x schedule (METHODS 10.3).
 
 The settings are those of PixPro's transfer/detection/configs/COCO_R_50_C4_1x_PixPro.yaml, with MoCo's norm behind
 res5. Expected there (METHODS 11.3), box and mask AP: 26.4 and 29.3 of a random backbone, 38.2 and 33.3 of a

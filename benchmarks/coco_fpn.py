@@ -1,4 +1,4 @@
-"""COCO with Mask R-CNN R50-FPN 1x and the box head of four convolutions with SyncBN and one FC layer (METHODS 10.3).
+"""Mask R-CNN R50-FPN on COCO, 1x schedule, with a box head of four convolutions and one FC layer (METHODS 10.3).
 
 The settings are those of PixPro's transfer/detection/configs/COCO_R_50_FPN_1x_PixPro.yaml, which DenseCL shares.
 ReSim's file has another box head (two FC layers, no norm), freezes the stem and res2 and has no precise BN: scores
@@ -6,13 +6,18 @@ under one head are not comparable with scores under the other. Expected under th
 AP: 32.8 and 29.9 of a random backbone, 39.7 and 35.9 of a supervised one.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import Expected
 from benchmarks.detection.config import DetectionError
 from benchmarks.detection.mask import MaskDetector
 from benchmarks.detection.published import README, TOLERANCE
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class CocoFpn(MaskDetector):
         if self.box_convs < 0 or self.box_fcs < 1:
             raise DetectionError(f"box_convs={self.box_convs}, box_fcs={self.box_fcs}: at least 0 and 1 were expected")
 
-    def resolve(self, cfg: Any) -> Any:
-        """The settings with both heads, which have the FPN's norm."""
+    def resolve(self, cfg: CfgNode) -> CfgNode:
+        """Return detectron2's config with both heads, which have the FPN's norm."""
         box, mask = cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD
         box.NUM_CONV, box.NUM_FC = self.box_convs, self.box_fcs
         box.NORM = mask.NORM = cfg.MODEL.FPN.NORM

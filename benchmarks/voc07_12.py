@@ -45,9 +45,9 @@ class Voc0712(Published, Benchmark[Voc]):
     year: int = 2007
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:
-        """Train on trainval of VOC2007 and VOC2012, test on VOC2007's test; nothing is written to `cache`.
+        """Return trainval of VOC2007 and VOC2012 as train split and VOC2007's test; write nothing to `cache`.
 
-        Raises VocError, also where the classes are not VOC's twenty.
+        Raises VocError, also if the classes are not VOC's twenty.
         """
         if data is None:
             raise VocError(f"benchmark {self.name!r} needs a VOCdevkit folder: --benchmark-data DIR")

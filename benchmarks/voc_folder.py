@@ -20,7 +20,7 @@ class VocFolder(Detector, Benchmark[Voc]):
     anchors: tuple[int, ...] = (16, 32, 64, 112, 176)
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:
-        """The checked folder; nothing is written to `cache`. Raises VocError."""
+        """Return the checked folder; write nothing to `cache`. Raises VocError."""
         if data is None:
             raise VocError(f"benchmark {self.name!r} needs a folder: --benchmark-data DIR")
         return read(data)

@@ -1,4 +1,4 @@
-"""Finds a ResNet in anybody's file, every key accounted for: what a backbone file must look like."""
+"""Backbone files: a reader that finds a ResNet in anybody's checkpoint and accounts for every key (METHODS 10.1)."""
 
 from __future__ import annotations
 
@@ -49,42 +49,42 @@ TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # in the head of torch's fi
 
 
 class Backbone(NamedTuple):
-    """A ResNet without its head as it was found in a file."""
+    """A ResNet without its head, read from a file."""
 
     state: dict[str, Tensor]  # under torchvision's names, all of them, float32
     prefix: str  # what stands before those names, in the file or in the dictionary within it
-    left_out: list[str]  # the file's other tensors in groups: "fc (2)", "encoder_k (320)"
+    left_out: list[str]  # the file's other tensors, counted by group: "fc (2)", "encoder_k (320)"
 
 
 class ConvertError(ValueError):
-    """One line that names the key, the file or the architecture that does not fit."""
+    """A checkpoint that does not fit; the message names the key, the file or the architecture in one line."""
 
 
 def names(encoder: str) -> list[str]:
     """Return torchvision's names of every tensor of an encoder without its head: 318 for resnet50."""
-    found = ["conv1.weight", *(f"bn1.{n}" for n in NORM)]
+    keys = ["conv1.weight", *(f"bn1.{n}" for n in NORM)]
     convs = RESNETS[encoder].convs
     for stage, blocks in enumerate(RESNETS[encoder].blocks, start=1):
         for block in range(blocks):
             at = f"layer{stage}.{block}."
             for conv in range(1, convs + 1):
-                found += [f"{at}conv{conv}.weight", *(f"{at}bn{conv}.{n}" for n in NORM)]
+                keys += [f"{at}conv{conv}.weight", *(f"{at}bn{conv}.{n}" for n in NORM)]
             if block == 0 and (stage > 1 or convs == 3):
-                found += [f"{at}downsample.0.weight", *(f"{at}downsample.1.{n}" for n in NORM)]
-    return found
+                keys += [f"{at}downsample.0.weight", *(f"{at}downsample.1.{n}" for n in NORM)]
+    return keys
 
 
-def check_names(given: set[str], *, encoder: str, prefix: str = "") -> None:
-    """Raises ConvertError, naming an odd key, where these are not exactly the names of this encoder."""
+def check_names(keys: set[str], *, encoder: str, prefix: str = "") -> None:
+    """Raise ConvertError, which names an odd key, unless these are exactly the names of this encoder."""
     wanted = set(names(encoder))
-    if given == wanted:
+    if keys == wanted:
         return
     for other in RESNETS:
-        if given == set(names(other)):
+        if keys == set(names(other)):
             raise ConvertError(f"checkpoint of another architecture: {other}, not {encoder}: --set encoder={other}")
-    odd = min(given ^ wanted)
-    counts = f"{len(wanted - given)} missing, {len(given - wanted)} unknown"
-    verdict = "unknown" if odd in given else "missing"
+    odd = min(keys ^ wanted)
+    counts = f"{len(wanted - keys)} missing, {len(keys - wanted)} unknown"
+    verdict = "unknown" if odd in keys else "missing"
     raise ConvertError(f"not a {encoder} without its head: key {prefix + odd!r} is {verdict} ({counts})")
 
 
@@ -101,14 +101,14 @@ def read_backbone(file: Path, encoder: str) -> Backbone:
     content = load_file(file)
     try:
         tensors = _flatten(content)
-        prefix, state = _choose({one: _take(tensors, one, encoder) for one in _prefixes(tensors, encoder)})
+        prefix, state = _choose({each: _take(tensors, each, encoder) for each in _prefixes(tensors, encoder)})
     except ConvertError as error:
         raise ConvertError(f"{file}: {error}") from None
     return Backbone(state, _within(content, prefix), _left_out(tensors, prefix, state))
 
 
 def load_file(file: Path) -> Any:
-    """What a file of torch or safetensors holds, read so that it cannot run code; ConvertError for any other file."""
+    """Return the content of a file of torch or safetensors without running code from it; ConvertError for any other."""
     if not file.is_file():
         raise ConvertError(f"{file}: no such backbone file")
     if _is_pickle(file):
@@ -134,14 +134,14 @@ def _reader(file: Path) -> Callable[[Path], Any]:
 
 
 def _is_pickle(file: Path) -> bool:
-    """Whether the file says by its name or its first bytes that it is a pickle and none of torch's files."""
+    """Return whether a file is a bare pickle, by its name or its first bytes, and not one of torch's files."""
     with open(file, "rb") as opened:
         head = opened.read(16)
     return file.suffix == ".pkl" or (head[:1] == b"\x80" and TORCH_MAGIC not in head)
 
 
 def _advice(file: Path, refusal: str) -> str:
-    """Which class torch refused to read, if it says so, and the line that saves the tensors without it."""
+    """Return which class torch refused to read, if it says so, and a command that saves the tensors without it."""
     found = re.search(r"GLOBAL ([\w.]+\.\w+)\s", refusal)
     if not found:
         return ""
@@ -155,7 +155,7 @@ def _advice(file: Path, refusal: str) -> str:
 
 
 def _flatten(content: Any) -> dict[str, Tensor]:
-    """Every tensor of a dictionary by its name, those of a dictionary within it behind its key and a dot."""
+    """Return every tensor of a dictionary by its name; for one in an inner dictionary that is `key.name`."""
     import torch
 
     if not isinstance(content, Mapping):
@@ -163,12 +163,12 @@ def _flatten(content: Any) -> dict[str, Tensor]:
     flat = dict(content)
     for key, value in content.items():
         if isinstance(value, Mapping):
-            flat |= {f"{key}.{name}": one for name, one in value.items()}
-    return {str(key): one for key, one in flat.items() if isinstance(one, torch.Tensor)}
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+    return {str(key): value for key, value in flat.items() if isinstance(value, torch.Tensor)}
 
 
 def _prefixes(tensors: Mapping[str, Tensor], encoder: str) -> list[str]:
-    """Where the most of this encoder is found, slow copies left aside if there is anything else."""
+    """Return the prefixes behind which most of the encoder lies, without slow copies if there is anything else."""
     found = [key.removesuffix(ANCHOR) for key in tensors if f".{key}".endswith(f".{ANCHOR}")]
     if not found:
         held = ", ".join(map(repr, list(tensors)[:3])) or "no tensor"
@@ -179,10 +179,10 @@ def _prefixes(tensors: Mapping[str, Tensor], encoder: str) -> list[str]:
 
 
 def _take(tensors: Mapping[str, Tensor], prefix: str, encoder: str) -> dict[str, Tensor]:
-    """The ResNet behind the prefix; ConvertError where a part is missing, unknown or of another shape.
+    """Return the ResNet behind the prefix; ConvertError if a part is missing, unknown or of another shape.
 
-    Where no norm has its counter of batches, as in files from before torch 0.4.1 and of frozen norms, they are zero:
-    only a norm without momentum computes with it.
+    If no norm has its counter of batches, as in files from before torch 0.4.1 and of frozen norms, the counters are 0:
+    only a norm without momentum computes with them.
     """
     import torch
 
@@ -197,7 +197,7 @@ def _take(tensors: Mapping[str, Tensor], prefix: str, encoder: str) -> dict[str,
 
 
 def _templates(encoder: str) -> dict[str, Tensor]:
-    """Torchvision's own encoder of this name without its head: shapes and number formats, but no numbers."""
+    """Return torchvision's encoder without its head as meta tensors: shapes and number formats, but no numbers."""
     import torch
     import torchvision
 
@@ -207,7 +207,7 @@ def _templates(encoder: str) -> dict[str, Tensor]:
 
 
 def _plain(key: str, tensor: Tensor, like: Tensor) -> Tensor:
-    """The tensor's numbers in the format of its template, in memory of its own."""
+    """Return a copy of the tensor in the number format of its template."""
     import torch
 
     if tensor.shape != like.shape:
@@ -222,24 +222,24 @@ def _plain(key: str, tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _choose(states: Mapping[str, dict[str, Tensor]]) -> tuple[str, dict[str, Tensor]]:
-    """The one ResNet that was found, be it under two names as in DenseCL's files; ConvertError for two."""
+    """Return the one ResNet of a file, possibly under two prefixes as in DenseCL's files; ConvertError for two."""
     import torch
 
     (prefix, state), *others = states.items()
-    for other, its in others:
-        if not all(torch.equal(tensor, its[name]) for name, tensor in state.items()):
+    for other, copy in others:
+        if not all(torch.equal(tensor, copy[name]) for name, tensor in state.items()):
             raise ConvertError(f"two different ResNets: behind {prefix!r} and behind {other!r}: save one of them alone")
     return prefix, state
 
 
 def _within(content: Mapping[str, Any], prefix: str) -> str:
-    """The prefix without the key of the dictionary that it lies in."""
+    """Return the prefix without the key of the inner dictionary."""
     keys = [f"{key}." for key, value in content.items() if isinstance(value, Mapping)]
     return next((prefix.removeprefix(key) for key in keys if prefix.startswith(key)), prefix)
 
 
 def _left_out(tensors: Mapping[str, Tensor], prefix: str, state: Mapping[str, Tensor]) -> list[str]:
-    """The tensors that were not taken, counted by the first part of their name that is not the prefix's."""
+    """Return the tensors that were not taken, counted by the first part of their name that is not the prefix's."""
     way = prefix.split(".")[:-1]
     groups: Counter[str] = Counter()
     for key in tensors:

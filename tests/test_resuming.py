@@ -263,7 +263,7 @@ def test_a_signal_stops_either_phase_within_a_step(
 
 
 def test_a_second_signal_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "heard", {})
+    monkeypatch.setattr(signals, "last_seen", {})
     with signals.stop_signals() as stopped:
         assert stopped() is None
         os.kill(os.getpid(), signal.SIGUSR1)

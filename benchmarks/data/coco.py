@@ -1,4 +1,4 @@
-"""Reads a COCO 2017 folder and refuses it whole if any part is unusable (METHODS 10.3)."""
+"""A reader of COCO 2017 folders, which refuses the whole folder if any part is unusable (METHODS 10.3)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Entry = Mapping[str, Any]
 
 
 class CocoError(ValueError):
-    """One line that names the file and what is wrong with it."""
+    """A COCO folder that cannot be used; the message names the file and what is wrong with it, in one line."""
 
 
 class Split(NamedTuple):
-    """What is kept of an annotation file, which takes gigabytes."""
+    """The part of an annotation file that is kept, since the whole takes gigabytes of memory."""
 
     path: Path
     categories: dict[int, str]
@@ -37,7 +37,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Coco:
-    """A checked data set: detectron2 can read its annotations, all images lie there, each class is learnt."""
+    """A checked data set: detectron2 can read its annotations, all images exist, each test class has train objects."""
 
     folder: Path
     train: Split
@@ -45,17 +45,17 @@ class Coco:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """In the order of their ids, as detectron2 numbers them."""
+        """Names in the order of their ids, as detectron2 numbers them."""
         return tuple(name for _, name in sorted(self.train.categories.items()))
 
     @property
     def images(self) -> tuple[int, int]:
-        """How many train and test have."""
+        """Number of train and of test images."""
         return len(self.train.names), len(self.test.names)
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of both splits; a copy of the folder elsewhere has the same one."""
+        """SHA-256 of both splits; a copy of the folder elsewhere has the same one."""
         return hashlib.sha256(f"{self.train.digest}\n{self.test.digest}".encode()).hexdigest()
 
     @property
@@ -69,12 +69,12 @@ class Coco:
 
 
 def listing(folder: Path, split: str) -> Path:
-    """The file that lists a split's images and objects."""
+    """Return the file that lists a split's images and objects."""
     return folder / "annotations" / f"instances_{split}.json"
 
 
 def read(folder: Path) -> Coco:
-    """Reads and checks both splits of `folder`; raises CocoError, one line that names the file."""
+    """Read and check both splits of a folder; raise CocoError, one line that names the file."""
     if not folder.is_dir():
         raise CocoError(f"{folder}: no such folder")
     for split in (TRAIN, TEST):
@@ -94,7 +94,7 @@ def read(folder: Path) -> Coco:
 
 def _split(path: Path, folder: Path) -> Split:
     found, digest = _parse(path)
-    categories = {id: _text(entry, "name", path) for id, entry in _table(found, "categories", path).items()}
+    categories = {id: _printable(entry, "name", path) for id, entry in _table(found, "categories", path).items()}
     if len(set(categories.values())) != CATEGORIES:
         raise CocoError(f"{path}: {len(set(categories.values()))} categories instead of COCO's {CATEGORIES}")
     images = _table(found, "images", path)
@@ -110,7 +110,7 @@ def _split(path: Path, folder: Path) -> Split:
 
 
 def _parse(path: Path) -> tuple[Any, Any]:
-    """The file's content and the running sha256 of its bytes; as detectron2 will: UTF-8 without a byte order mark."""
+    """Return the file's content and the SHA-256 of its bytes; like detectron2, accept no byte order mark."""
     try:
         raw = path.read_bytes()
         return json.loads(raw.decode("utf-8"), parse_constant=_no_constant), hashlib.sha256(raw)
@@ -127,7 +127,7 @@ def _no_constant(name: str) -> None:
 
 
 def _table(found: Any, key: str, path: Path, least: int = 0) -> dict[int, Entry]:
-    """Id → entry of a list of the file."""
+    """Return id → entry of one of the file's lists."""
     entries = found.get(key) if isinstance(found, dict) else None
     if not isinstance(entries, list) or not entries:
         raise CocoError(f"{path}: no list of {key}")
@@ -142,12 +142,12 @@ def _table(found: Any, key: str, path: Path, least: int = 0) -> dict[int, Entry]
     return table
 
 
-def _whole(value: Any, least: int, most: int) -> bool:
+def _is_whole(value: Any, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most  # JSON's true is an int to isinstance
 
 
-def _text(entry: Entry, key: str, path: Path) -> str:
-    """A text that can be printed and encoded: JSON can name half a surrogate pair."""
+def _printable(entry: Entry, key: str, path: Path) -> str:
+    """Return a field's text, which must be printable: JSON can hold half a surrogate pair, which cannot be encoded."""
     text = entry.get(key)
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
         raise CocoError(f"{path}: id {entry['id']}: {key} is {shown(text)}, a text was expected")
@@ -155,15 +155,15 @@ def _text(entry: Entry, key: str, path: Path) -> str:
 
 
 def _image(entry: Entry, path: Path) -> str:
-    name = _text(entry, "file_name", path)
+    name = _printable(entry, "file_name", path)
     for side in ("width", "height"):
-        if not _whole(entry.get(side), 1, SIDE):
+        if not _is_whole(entry.get(side), 1, SIDE):
             raise CocoError(f"{path}: image {shown(name)}: {side} is {shown(entry.get(side))}, pixels were expected")
     return name
 
 
 def _sizes(folder: Path, names: Sequence[str], path: Path) -> Iterator[str]:
-    """A line with name and size in bytes of each image, from one listing of the folder."""
+    """Yield a line with name and size in bytes of each image, from one listing of the folder."""
     try:
         with os.scandir(folder) as entries:
             sizes = {entry.name: entry.stat().st_size for entry in entries}
@@ -179,24 +179,24 @@ def _check(entry: Entry, images: Mapping[int, Entry], categories: Mapping[int, s
     for key, known in (("image_id", images), ("category_id", categories)):
         if type(entry.get(key)) is not int or entry[key] not in known:
             raise CocoError(f"{where}: {key} is {shown(entry.get(key))}, which the file does not list")
-    if not _whole(entry.get("iscrowd"), 0, 1):
+    if not _is_whole(entry.get("iscrowd"), 0, 1):
         raise CocoError(f"{where}: iscrowd is {shown(entry.get('iscrowd'))}, 0 or 1 was expected")
     if entry.get("ignore", 0) != 0:
         raise CocoError(f"{where}: ignore is {shown(entry['ignore'])}, which detectron2 does not know")
-    if not _numbers([entry.get("area")], 0, SIDE**2):
+    if not _are_numbers([entry.get("area")], 0, SIDE**2):
         raise CocoError(f"{where}: area is {shown(entry.get('area'))}, square pixels were expected")
     image = images[entry["image_id"]]
     _check_box(entry.get("bbox"), image["width"], image["height"], where)
     _check_mask(entry, image["width"], image["height"], where)
 
 
-def _numbers(values: Sequence[Any], least: float, most: float) -> bool:
-    """No NaN is among them: the parser refuses it."""
+def _are_numbers(values: Sequence[Any], least: float, most: float) -> bool:
+    """Return whether all values are numbers in the range; the parser has refused NaN."""
     return set(map(type, values)) <= {int, float} and least <= min(values) and max(values) <= most
 
 
 def _check_box(box: Any, width: int, height: int, where: str) -> None:
-    if not (isinstance(box, list) and len(box) == 4 and _numbers(box, -SIDE, SIDE)):
+    if not (isinstance(box, list) and len(box) == 4 and _are_numbers(box, -SIDE, SIDE)):
         raise CocoError(f"{where}: bbox is {shown(box)}, x y width height in pixels were expected")
     x, y, wide, high = box
     text = f"bbox {x:g} {y:g} {wide:g} {high:g}"
@@ -220,10 +220,10 @@ def _check_mask(entry: Entry, width: int, height: int, where: str) -> None:
 
 def _is_rle(mask: Entry, width: int, height: int) -> bool:
     counts, size = mask.get("counts"), mask.get("size")
-    whole = isinstance(counts, list) and all(_whole(count, 0, width * height) for count in counts)
+    whole = isinstance(counts, list) and all(_is_whole(count, 0, width * height) for count in counts)
     return whole and size == [height, width] and sum(mask["counts"]) == width * height
 
 
 def _is_polygon(part: Any, side: int) -> bool:
-    """Pairs of numbers, none farther outside than the image is long: drawing it takes as much memory."""
-    return isinstance(part, list) and part != [] and len(part) % 2 == 0 and _numbers(part, -side, 2 * side)
+    """Return whether a part is pairs of numbers near the image: drawing a polygon takes memory in proportion to it."""
+    return isinstance(part, list) and part != [] and len(part) % 2 == 0 and _are_numbers(part, -side, 2 * side)

@@ -1,4 +1,4 @@
-"""Reads a Pascal VOC folder (layout of the VOC2007 devkit) and refuses it whole if any part is unusable."""
+"""A reader of Pascal VOC folders (layout of the VOC2007 devkit), which refuses a folder if any part is unusable."""
 
 import hashlib
 import math
@@ -23,7 +23,7 @@ EXIF_SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
 
 
 class VocError(ValueError):
-    """One line that names the file and what is wrong with it."""
+    """A VOC folder that cannot be used; the message names the file and what is wrong with it, in one line."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Voc:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of both splits' records in order; a copy of the folder elsewhere has the same one."""
+        """SHA-256 of both splits' records in order; a copy of the folder elsewhere has the same one."""
         lines = [r.digest for r in self.train] + ["test"] + [r.digest for r in self.test]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @property
     def images(self) -> tuple[int, int]:
-        """How many train and test have."""
+        """Number of train and of test images."""
         return len(self.train), len(self.test)
 
     @property
@@ -95,7 +95,7 @@ def train_names(folder: Path) -> set[str]:
 
 
 def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...]) -> Voc:
-    """Both splits as a data set; raises VocError on a shared image or a class without learning or scoring."""
+    """Return both splits as a data set; raise VocError if they share an image or one of them lacks a class."""
     shared = {r.id for r in train} & {r.id for r in test}
     if shared:
         raise VocError(f"{folder}: image {min(shared)!r} is in train and in test")
@@ -115,7 +115,7 @@ def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...]) -> 
 
 
 def read_split(folder: Path, *names: str) -> tuple[Record, ...]:
-    """The records of the first of ImageSets/Main/{names}.txt that exists, in the file's order."""
+    """Return the records of the first of ImageSets/Main/{names}.txt that exists, in the file's order."""
     if not folder.is_dir():
         raise VocError(f"{folder}: no such folder")
     lists = [folder / LISTS / f"{name}.txt" for name in names]
@@ -184,7 +184,7 @@ def _parse(path: Path) -> tuple[ET.Element, bytes]:
 
 
 def _check_image(path: Path, width: int, height: int) -> None:
-    """Decodes the whole image, since a truncated file opens without complaint."""
+    """Decode the whole image, since a truncated file opens without an error."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             image.load()
@@ -211,7 +211,7 @@ def _object(node: ET.Element, width: int, height: int, path: Path) -> tuple[Box,
 
 
 def _box(frame: ET.Element, width: int, height: int, where: str) -> Box:
-    """VOC's corners, 1-based and inclusive, checked as written (no fraction is forgiven), to edges."""
+    """Return the edges of a box from VOC's corners, which count from 1, include both ends and must lie in the image."""
     x0, y0, x1, y1 = (_number(frame, tag, where) for tag in ("xmin", "ymin", "xmax", "ymax"))
     shown = f"box {x0:g} {y0:g} {x1:g} {y1:g}"
     if x1 <= x0 or y1 <= y0:

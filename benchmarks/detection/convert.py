@@ -1,4 +1,4 @@
-"""Carries a ResNet to detectron2's names, every key accounted for (METHODS 10.1).
+"""Conversion of a ResNet from torchvision's names to detectron2's, every key accounted for (METHODS 10.1).
 
 The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron2.py, which writes a pickle.
 """
@@ -22,7 +22,7 @@ FRESH = ("backbone.fpn_lateral", "backbone.fpn_output", "roi_heads.res5.norm.")
 
 
 def rename(name: str) -> str:
-    """Detectron2's name for one of torchvision's (METHODS 10.1)."""
+    """Return detectron2's name for one of torchvision's (METHODS 10.1)."""
     if "layer" not in name:
         name = "stem." + name
     for stage in (1, 2, 3, 4):
@@ -33,16 +33,16 @@ def rename(name: str) -> str:
 
 
 def convert(state: Mapping[str, Tensor], *, encoder: str) -> dict[str, Tensor]:
-    """The same tensors under detectron2's names.
+    """Return the same tensors under detectron2's names.
 
-    Raises ConvertError where `state` is not exactly this encoder without its head, naming an odd key.
+    Raises ConvertError, which names an odd key, if `state` is not exactly this encoder without its head.
     """
     check_names(set(state), encoder=encoder)
     return {rename(name): tensor for name, tensor in state.items()}
 
 
 def load_into(model: nn.Module, converted: Mapping[str, Tensor]) -> None:
-    """Copies every tensor into the Faster R-CNN's ResNet and leaves no tensor of that ResNet unfilled.
+    """Copy every tensor into the Faster R-CNN's ResNet and leave no tensor of that ResNet unfilled.
 
     Only FRESH layers stay unfilled, and only the batch counters of frozen norms, which have none, unused.
     Raises ConvertError on any other key that is unused, unfilled or of another shape.
@@ -78,7 +78,7 @@ def _target(name: str, own: Mapping[str, Tensor]) -> str | None:
 
 
 def convert_file(source: Path, target: Path, *, encoder: str) -> None:
-    """Writes the converted backbone to `target` (.pth), in one step and loadable with weights_only=True."""
+    """Write the converted backbone to `target` (.pth) atomically, so that torch.load(weights_only=True) reads it."""
     import torch
 
     state = load_file(source)

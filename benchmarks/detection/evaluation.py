@@ -1,6 +1,6 @@
-"""Scores detections in one pass: Pascal VOC's AP as detectron2 computes it, and COCO's by faster-coco-eval.
+"""Average precision of detections: Pascal VOC's in one pass over the images, COCO's by faster-coco-eval.
 
-The numbers are those of detectron2's PascalVOCDetectionEvaluator and COCOEvaluator.
+Both give the numbers of detectron2's PascalVOCDetectionEvaluator and COCOEvaluator.
 """
 
 from __future__ import annotations
@@ -73,68 +73,67 @@ class Truth(NamedTuple):
 
 
 class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
-    """Pascal VOC's AP at all thresholds; a detection can hit one object only: that of its class it overlaps most."""
+    """Pascal VOC's AP at ten IoU thresholds; a detection can only hit the object of its class that it overlaps most."""
 
     def __init__(self, test: str, year: int) -> None:
-        """Take the objects of a registered split; of AP, 2007 has eleven points and 2012 the area."""
+        """Read the objects of a registered split; AP is of year 2007 (eleven points) or 2012 (the area)."""
         images = DatasetCatalog.get(test)
-        objects = [one for image in images for one in image["annotations"]]
+        objects = [each for image in images for each in image["annotations"]]
         firsts = np.cumsum([0, *(len(image["annotations"]) for image in images)])
-        self.truths = {
-            image["image_id"]: truth(image["annotations"], first) for image, first in zip(images, firsts, strict=False)
-        }
-        self.labels = np.array([one["category_id"] for one in objects], int)
-        self.difficult = np.array([one["difficult"] for one in objects], bool)
+        numbered = zip(images, firsts, strict=False)
+        self.truths = {image["image_id"]: build_truth(image["annotations"], first) for image, first in numbered}
+        self.labels = np.array([each["category_id"] for each in objects], int)
+        self.difficult = np.array([each["difficult"] for each in objects], bool)
         self.classes = len(MetadataCatalog.get(test).thing_classes)
         self.average = eleven_points if year == 2007 else area
         self.reset()
 
     def reset(self) -> None:
-        """Nothing is found yet."""
-        self.found: list[tuple[Array, Array, Array, Array]] = []  # an image: label, score, IoU, object of each
+        """Forget all detections."""
+        self.detections: list[tuple[Array, Array, Array, Array]] = []  # an image: label, score, IoU, object of each
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
-        """Match the detections of some images, rounded as detectron2 prints them and reads them again."""
+        """Match the detections of some images, rounded as detectron2's evaluator does when it writes them to a file."""
         for image, output in zip(inputs, outputs, strict=True):
-            found = output["instances"].to("cpu")
-            # of 32 bits, 64 have room for every digit: they round as the text does that detectron2 writes
-            boxes, scores = (found.pred_boxes.tensor + torch.tensor(FIRST)).double(), found.scores.double()
-            labels, known = found.pred_classes.numpy(), self.truths[image["image_id"]]
-            self.found.append((labels, scores.numpy().round(3), *matched(boxes.numpy().round(1), labels, known)))
+            detected = output["instances"].to("cpu")
+            # in double precision the numbers round as in the text that detectron2 writes
+            boxes, scores = (detected.pred_boxes.tensor + torch.tensor(FIRST)).double(), detected.scores.double()
+            labels, known = detected.pred_classes.numpy(), self.truths[image["image_id"]]
+            self.detections.append((labels, scores.numpy().round(3), *match(boxes.numpy().round(1), labels, known)))
 
     def evaluate(self) -> Scores:
-        """AP, AP50 and AP75 of the boxes in per cent, means over the classes."""
-        every = of_all_ranks(self.found)
+        """Return AP, AP50 and AP75 of the boxes in per cent, means over the classes; {} on ranks > 0."""
+        rows = of_all_ranks(self.detections)
         if not comm.is_main_process():
             return {}
-        found = [np.concatenate(column) for column in zip(*every, strict=True)]
-        aps = [self.aps(label, *(column[found[0] == label] for column in found[1:])) for label in range(self.classes)]
+        labels, *columns = (np.concatenate(column) for column in zip(*rows, strict=True))
+        aps = [self.aps(label, *(column[labels == label] for column in columns)) for label in range(self.classes)]
         ap = np.mean(aps, axis=0)  # of each threshold
         return {"bbox": {"AP": 100 * float(ap.mean()), "AP50": 100 * float(ap[0]), "AP75": 100 * float(ap[5])}}
 
     def aps(self, label: int, scores: Array, ious: Array, objects: Array) -> list[float]:
-        """AP of a class at every threshold, of its detections [N] in the order of the images."""
-        # rounded scores are often equal; detectron2's sort is not stable, and only the same one has the same AP
+        """Return the AP of a class at every threshold, from its detections [N] in the order of the images."""
+        # rounded scores are often equal: only detectron2's own sort, which is not stable, gives the same AP
         order = np.argsort(-scores)
         ious, objects = ious[order], objects[order]
         count = np.count_nonzero(~self.difficult[self.labels == label])
-        found = []
+        aps = []
         for threshold in THRESHOLDS:
-            true, false = (np.cumsum(one) for one in judged(ious > threshold, objects, self.difficult))
-            with np.errstate(invalid="ignore"):  # without any object that counts, AP is NaN as soon as one is found
+            true, false = (np.cumsum(flags) for flags in hits_and_misses(ious > threshold, objects, self.difficult))
+            with np.errstate(invalid="ignore"):  # without any object that counts, the AP is NaN
                 recall = true / np.float64(count)
-            found.append(self.average(recall, true / np.maximum(true + false, 1)))
-        return found
+            aps.append(self.average(recall, true / np.maximum(true + false, 1)))
+        return aps
 
 
-def truth(objects: Sequence[Mapping[str, Any]], first: int) -> Truth:
-    """What detections are matched with; fractions of pixels, which VOC does not have, are rounded half up."""
-    boxes = np.array([one["bbox"] for one in objects], float).reshape(-1, 4)
-    return Truth(np.floor(boxes + FIRST + 0.5), np.array([one["category_id"] for one in objects], int), first)
+def build_truth(objects: Sequence[Mapping[str, Any]], first: int) -> Truth:
+    """Return an image's objects for matching; fractions of pixels, which VOC does not have, are rounded half up."""
+    boxes = np.array([each["bbox"] for each in objects], float).reshape(-1, 4)
+    return Truth(np.floor(boxes + FIRST + 0.5), np.array([each["category_id"] for each in objects], int), first)
 
 
-def matched(boxes: Array, labels: Array, known: Truth) -> tuple[Array, Array]:
-    """The largest IoU of each detection [N, 4] with an object of its class, or -1, and the number of that object."""
+def match(boxes: Array, labels: Array, known: Truth) -> tuple[Array, Array]:
+    """Return each detection's largest IoU [N] with an object of its class, or -1, and the object's number [N]."""
     if not len(known.boxes):
         return np.full(len(boxes), -1.0), np.full(len(boxes), -1)
     ious = np.where(labels[:, None] == known.labels, overlaps(boxes, known.boxes), -1.0)
@@ -142,7 +141,7 @@ def matched(boxes: Array, labels: Array, known: Truth) -> tuple[Array, Array]:
 
 
 def overlaps(first: Array, second: Array) -> Array:
-    """The IoU [N, M] of boxes [N, 4] and [M, 4] whose last pixels belong to them."""
+    """Return the IoU [N, M] of boxes [N, 4] and [M, 4] that include their last pixels."""
     low = np.maximum(first[:, None, :2], second[:, :2])
     high = np.minimum(first[:, None, 2:], second[:, 2:])
     shared = np.maximum(high - low + 1, 0).prod(axis=-1)
@@ -151,8 +150,11 @@ def overlaps(first: Array, second: Array) -> Array:
     return ious
 
 
-def judged(hits: Array, objects: Array, difficult: Array) -> tuple[Array, Array]:
-    """Which detections [N], the surest first, are true and which are false; a hit of a difficult object is neither."""
+def hits_and_misses(hits: Array, objects: Array, difficult: Array) -> tuple[Array, Array]:
+    """Return which detections [N], by falling score, are true and which are false positives.
+
+    The hit of a difficult object is neither; of several hits of an object only the first is true.
+    """
     where = np.flatnonzero(hits)
     real = where[~difficult[objects[where]]]
     first = real[np.unique(objects[real], return_index=True)[1]]
@@ -162,12 +164,12 @@ def judged(hits: Array, objects: Array, difficult: Array) -> tuple[Array, Array]
 
 
 def eleven_points(recall: Array, precision: Array) -> float:
-    """The mean of the highest precisions at or beyond eleven recalls."""
+    """Return VOC 2007's AP: the mean, over eleven recalls, of the highest precision at that recall or a higher one."""
     return float(np.mean([precision[recall >= least].max(initial=0) for least in RECALLS]))
 
 
 def area(recall: Array, precision: Array) -> float:
-    """The area below the curve, with at each recall the highest precision at or beyond it."""
+    """Return VOC 2012's AP: the area below the curve of the highest precision at each recall or a higher one."""
     highest = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0) * highest))
 
@@ -176,46 +178,48 @@ def area(recall: Array, precision: Array) -> float:
 
 
 class CocoEvaluator(DatasetEvaluator):  # type: ignore[misc]
-    """COCO's AP of boxes and masks."""
+    """COCO's AP of boxes, or of boxes and masks."""
 
     def __init__(self, test: str, tasks: Sequence[str]) -> None:
-        """Take the objects of a registered split."""
+        """Read the objects of a registered split; tasks are COCO's bbox and segm."""
         self.truth, self.tasks = COCO(MetadataCatalog.get(test).json_file), tasks
         self.ids = sorted(self.truth.cats)  # as detectron2 numbers the categories
         self.reset()
 
     def reset(self) -> None:
-        """Nothing is found yet."""
-        self.found: list[dict[str, Any]] = []
+        """Forget all detections."""
+        self.detections: list[dict[str, Any]] = []
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the detections of some images in COCO's form."""
+        """Keep the detections of some images in COCO's result format."""
         for image, output in zip(inputs, outputs, strict=True):
-            found = output["instances"].to("cpu")
-            boxes = found.pred_boxes.tensor.float()
+            detected = output["instances"].to("cpu")
+            boxes = detected.pred_boxes.tensor.float()
             boxes = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1).tolist()
-            labels = [self.ids[label] for label in found.pred_classes]
-            rows = zip(boxes, labels, found.scores.tolist(), map(run_lengths, found.pred_masks.numpy()), strict=True)
-            self.found += [{"image_id": image["image_id"], **dict(zip(FIELDS, row, strict=True))} for row in rows]
+            labels = [self.ids[label] for label in detected.pred_classes]
+            masks = map(run_lengths, detected.pred_masks.numpy())
+            rows = zip(boxes, labels, detected.scores.tolist(), masks, strict=True)
+            self.detections += [{"image_id": image["image_id"], **dict(zip(FIELDS, row, strict=True))} for row in rows]
 
     def evaluate(self) -> Scores:
-        """AP, AP50 and AP75 in per cent of each task."""
-        every = of_all_ranks(self.found)
+        """Return AP, AP50 and AP75 of each task in per cent; {} on ranks > 0."""
+        rows = of_all_ranks(self.detections)
         if not comm.is_main_process():
             return {}
-        found = self.truth.loadRes(every)
-        return {task: self.scores(found, task) for task in self.tasks}
+        results = self.truth.loadRes(rows)
+        return {task: self.scores(results, task) for task in self.tasks}
 
-    def scores(self, found: COCO, task: str) -> dict[str, float]:
-        """The three scores of COCO's that are of objects of all sizes and of 100 detections a class and image."""
-        judge = COCOeval_faster(self.truth, found, task, print_function=print)
-        judge.params.areaRng, judge.params.areaRngLbl, judge.params.maxDets = [[0, 1e10]], ["all"], [100]
-        judge.run()
-        return {name: 100 * float(score) for name, score in zip(SCORES, judge.stats, strict=False)}
+    def scores(self, results: COCO, task: str) -> dict[str, float]:
+        """Return COCO's three scores over objects of all sizes, with 100 detections of a class and image."""
+        evaluation = COCOeval_faster(self.truth, results, task, print_function=print)
+        params = evaluation.params
+        params.areaRng, params.areaRngLbl, params.maxDets = [[0, 1e10]], ["all"], [100]
+        evaluation.run()
+        return {name: 100 * float(score) for name, score in zip(SCORES, evaluation.stats, strict=False)}
 
 
 def run_lengths(mask: Array) -> Any:
-    """A mask [H, W] in COCO's form: how far apart its edges are, down each column and one after another."""
+    """Return a mask [H, W] in COCO's compressed run-length encoding, which goes down the columns one after another."""
     height, width = mask.shape
     columns = np.flatnonzero(mask.any(axis=0))
     first, last = (columns[0], columns[-1] + 2) if len(columns) else (0, 0)  # reading all columns takes most time

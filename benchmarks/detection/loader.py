@@ -1,16 +1,17 @@
-"""What a fine-tuning sees, as a function of the seed and the place in the order: nothing depends on what was before.
+"""The batches of a fine-tuning: each is a function of the seed and of its place in the order, not of earlier batches.
 
-The data sets and the augmentation are detectron2's; the shuffles and the grouping by shape are as there.
+Data sets and augmentation are detectron2's, and so are the rules by which images are shuffled and grouped by shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, DatasetMapper, get_detection_dataset_dicts
 from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
@@ -19,44 +20,46 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchmarks.resuming.loading import ignore_signals
 
+Entry: TypeAlias = dict[str, Any]  # an image with its objects, in detectron2's format
+
 
 class UnreadableImage(ValueError):
-    """An image that could be read before the fine-tuning began and cannot now."""
+    """An image that could be read when the data was checked and cannot be read now."""
 
 
-class Samples(Dataset[dict[str, Any]]):
-    """Augmented images by (place, index), each a function of the seed and the key, whatever process makes it."""
+class Samples(Dataset[Entry]):
+    """Augmented images by (place, index): the same seed and key give the same image in any process."""
 
-    def __init__(self, images: Any, mapper: Any, seed: int) -> None:
-        """Keep the list; nothing is read yet."""
+    def __init__(self, images: DatasetFromList, mapper: DatasetMapper, seed: int) -> None:
+        """Keep the list; no image is read yet."""
         self.images, self.mapper, self.seed = images, mapper, seed
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The image at `index`, augmented for `place`: detectron2 draws from numpy's generator alone."""
+    def __getitem__(self, key: tuple[int, int]) -> Entry:
+        """Return the image at `index`, augmented for `place`; detectron2 draws from numpy's global generator alone."""
         place, index = key
         np.random.seed([self.seed, place])
         image = self.images[index]
         try:
-            found: dict[str, Any] = self.mapper(image)
+            sample: Entry = self.mapper(image)
         except (OSError, SyntaxError) as error:
             raise UnreadableImage(f"{image['file_name']}: cannot be read ({error})") from error
-        return found
+        return sample
 
 
 class Batches(Sampler[list[tuple[int, int]]]):
-    """The batches of (place, index) from one on: endless shuffles, wide images apart from tall ones."""
+    """Endless batches of (place, index) from a given one on, in which no wide image meets a tall one."""
 
     def __init__(self, wide: Sequence[bool], batch: int, seed: int, start: int, rank: int = 0, ranks: int = 1) -> None:
-        """Begin at batch `start`; `wide` tells the images apart. Of each batch one rank's share."""
+        """Begin with batch number `start`; of each batch one rank gets its share. `wide` has one value an image."""
         self.wide, self.batch, self.seed, self.start = wide, batch, seed, start
         self.share = slice(batch // ranks * rank, batch // ranks * (rank + 1))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Yield one step's keys at a time."""
+        """Yield the keys of one step after another."""
         return (batch[self.share] for batch in islice(self.every(), self.start, None))
 
     def every(self) -> Iterator[list[tuple[int, int]]]:
-        """All batches from the first one on, as detectron2's AspectRatioGroupedDataset fills them."""
+        """Yield whole batches from the first one on, as detectron2's AspectRatioGroupedDataset fills them."""
         waiting: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
         for place, index in enumerate(shuffles(len(self.wide), self.seed)):
             group = waiting[self.wide[index]]
@@ -67,18 +70,18 @@ class Batches(Sampler[list[tuple[int, int]]]):
 
 
 def shuffles(count: int, seed: int) -> Iterator[int]:
-    """All indices, shuffled anew each time: detectron2's TrainingSampler, which would keep a rank's part of them."""
+    """Yield all indices, shuffled anew each epoch, as detectron2's TrainingSampler does on one rank."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield from torch.randperm(count, generator=generator).tolist()
 
 
-def train_loader(cfg: Any, start: int = 0) -> DataLoader[dict[str, Any]]:
-    """The batches of the registered train split from one on; equal for any number of workers."""
-    images = listed(cfg)
+def train_loader(cfg: CfgNode, start: int = 0) -> DataLoader[Entry]:
+    """Return a loader of the train split from batch `start` on; the batches are equal for any number of workers."""
+    images = train_entries(cfg)
     return DataLoader(
         Samples(DatasetFromList(images, copy=False), DatasetMapper(cfg, is_train=True), cfg.SEED),
-        batch_sampler=drawn(cfg, images, start, comm.get_rank(), comm.get_world_size()),
+        batch_sampler=batches_of(cfg, images, start, comm.get_rank(), comm.get_world_size()),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
         worker_init_fn=ignore_signals,
@@ -86,26 +89,24 @@ def train_loader(cfg: Any, start: int = 0) -> DataLoader[dict[str, Any]]:
     )
 
 
-def listed(cfg: Any) -> list[dict[str, Any]]:
-    """The registered train split."""
-    found: list[dict[str, Any]] = get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
-    return found
+def train_entries(cfg: CfgNode) -> list[Entry]:
+    """Return the registered train split."""
+    entries: list[Entry] = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    return entries
 
 
-def drawn(cfg: Any, images: Sequence[dict[str, Any]], start: int, rank: int = 0, ranks: int = 1) -> Batches:
-    """The keys of the batches from one on, of each one rank's share."""
+def batches_of(cfg: CfgNode, images: Sequence[Entry], start: int, rank: int = 0, ranks: int = 1) -> Batches:
+    """Return the keys of the batches from `start` on, of each a rank's share."""
     wide = [image["width"] > image["height"] for image in images]
     return Batches(wide, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED, start, rank, ranks)
 
 
-def batch_names(cfg: Any, step: int) -> list[str]:
-    """The files of a step's batch, whichever ranks they went to, for an error."""
-    images = listed(cfg)
-    return [images[index]["file_name"].rpartition("/")[2] for _, index in next(iter(drawn(cfg, images, step)))]
+def batch_names(cfg: CfgNode, step: int) -> list[str]:
+    """Return the names of the files in a step's batch, on whichever ranks, for an error message."""
+    images = train_entries(cfg)
+    return [images[index]["file_name"].rpartition("/")[2] for _, index in next(iter(batches_of(cfg, images, step)))]
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
-    """Let all that is random in a step of the model follow the seed, the step and the rank."""
+    """Seed all generators of this process for one step of the model."""
     seed_all_rng(int(np.random.SeedSequence([seed, step, *([rank] if rank else [])]).generate_state(1)[0]))

@@ -1,4 +1,4 @@
-"""A detector as others have published it: it says where a run departs from theirs and which scores cannot be."""
+"""Published detection protocols: how a run departs from the publication, and which scores are implausible."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ README = "README of PixPro, METHODS 11.3"
 
 @dataclass(frozen=True)
 class Published(Detector):
-    """A protocol on 8 GPUs with the number of its images and the scores known of it."""
+    """A protocol that was published on 8 GPUs, with the number of its images and the scores known of it."""
 
     name: ClassVar[str]
     expected: ClassVar[tuple[Expected, ...]]

@@ -1,5 +1,4 @@
-"""Work that can be stopped at any moment and continued: whole files, checkpoints and signals.
+"""Work that can be stopped at any moment and continued: files, checkpoints, signals, loaders, trainings.
 
-Pre-training and fine-tuning both use it; it lies here because a benchmark may not import harness, and starts without
-torch.
+Pre-training and fine-tuning share it. It lies here because a benchmark may not import harness.
 """

@@ -1,4 +1,4 @@
-"""States of some work in files, from which it goes on."""
+"""Checkpoints: the state of some work in a file, and the state before it in a second one."""
 
 from __future__ import annotations
 
@@ -16,58 +16,59 @@ CHECKPOINT_EVERY = 60.0  # seconds
 
 
 class DamagedCheckpoint(ValueError):
-    """No checkpoint of some work can be read, in one line."""
+    """Checkpoints of which none can be read, named in one line."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of some work in a file, and in a second one the state that was saved before."""
+    """The newest state of some work in a file, and in a second file the state that was saved before it."""
 
     file: Path
 
     @property
     def files(self) -> tuple[Path, Path]:
-        """The newer and the older one; a kill may leave the older one alone."""
+        """The newer and the older file; a kill may leave the older one alone."""
         return self.file, self.file.with_stem(f"{self.file.stem}-before")
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the state whole or not at all; what was the newer file becomes the older one."""
+        """Write a state atomically; the newer file becomes the older one."""
         import torch
 
         write(self.file, lambda out: torch.save(dict(state), out), self.files[1])
 
     def resume(self, take: Callable[[dict[str, Any]], object]) -> bool:
-        """Whether a state was there for `take`: the newest that can be read and that `take` does not refuse.
+        """Hand the newest readable state to `take` and return whether there was any.
 
-        One that is passed over is told of in a line and removed. Raises DamagedCheckpoint where none is left.
+        A file that cannot be read, or that `take` raises an error for, is reported in one line and removed if the other
+        one is good; if none is good, raises DamagedCheckpoint.
         """
-        found = [file for file in self.files if file.exists()]
-        for tried, file in enumerate(found):
+        existing = [file for file in self.files if file.exists()]
+        for tried, file in enumerate(existing):
             try:
                 take(load(file))
             except Exception:  # a damaged file can make torch's reader, or a state dict, raise anything
                 continue
-            for damaged in found[:tried]:
+            for damaged in existing[:tried]:
                 print(f"harness: {damaged}: damaged, going on from {file.name}", file=sys.stderr)
-                damaged.unlink()  # else the next save would put it in the place of the one that is whole
+                damaged.unlink()  # else the next save would replace the good one by it
             return True
-        if found:
-            names = " and ".join(map(str, found))
+        if existing:
+            names = " and ".join(map(str, existing))
             raise DamagedCheckpoint(f"{names}: not a readable checkpoint, remove it to start again")
         return False
 
     def remove(self) -> None:
-        """Take both files away."""
+        """Remove both files."""
         for file in self.files:
             file.unlink(missing_ok=True)
 
 
 def load(file: Path) -> dict[str, Any]:
-    """A saved state; any error where the file is not as it was written: torch alone overlooks a changed bit."""
+    """Return a saved state; raise any error if the file has changed: torch itself overlooks a changed bit."""
     import torch
 
-    with zipfile.ZipFile(file) as held:
-        if broken := held.testzip():
+    with zipfile.ZipFile(file) as archive:
+        if broken := archive.testzip():
             raise ValueError(f"{file}: {broken} is damaged")
     state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
     return state

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and a lock that a kill opens."""
+"""Files that exist whole or not at all, and a lock that a killed process releases."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 
 
 def write(path: Path, fill: Callable[[BinaryIO], object], older: Path | None = None) -> None:
-    """Let `fill` write a temporary sibling, force it to disk and give it the path's name, whose file becomes `older`.
+    """Write a file atomically: `fill` writes a temporary sibling, which is forced to disk and then renamed.
 
-    Raises OSError with the path where the disk is full or read-only.
+    A file that was there becomes `older`, if that is given. Raises OSError, which names the path, if the disk is full
+    or read-only.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with named(path), open(part, "wb") as file:
+        with path_in_errors(path), open(part, "wb") as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())
@@ -30,17 +31,17 @@ def write(path: Path, fill: Callable[[BinaryIO], object], older: Path | None = N
 
 
 def append(curve: Path, point: Mapping[str, Any]) -> None:
-    """Append a point to a curve of JSON lines; when this returns, it is on the disk."""
-    with named(curve), open(curve, "ab") as file:
+    """Append a point to a curve of JSON lines, and wait until it is on the disk."""
+    with path_in_errors(curve), open(curve, "ab") as file:
         file.write(f"{json.dumps(point)}\n".encode())
         file.flush()
         os.fsync(file.fileno())
 
 
 def trim(curve: Path, name: str, end: int) -> None:
-    """Drop the points whose number is not below the end: a run that was killed wrote them after its checkpoint.
+    """Remove the points whose number is not below `end`, which a killed run wrote after its checkpoint.
 
-    ValueError names a curve that is none.
+    Raises ValueError, which names the file, if it is not such a curve.
     """
     lines = curve.read_text(encoding="utf-8").splitlines(keepends=True) if curve.exists() else []
     try:
@@ -51,8 +52,8 @@ def trim(curve: Path, name: str, end: int) -> None:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
-    """An OSError of the block names the path, also where torch.save tells of a failed write as a RuntimeError."""
+def path_in_errors(path: Path) -> Iterator[None]:
+    """Let an OSError of the block name the path, also where torch.save raises a RuntimeError for a failed write."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -69,7 +70,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Give a file that nothing changes another name, or a copy where the disk has no links."""
+    """Link a file that nothing will change to another name, or copy it where the file system has no links."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -91,7 +92,7 @@ def is_locked(file: Path) -> bool:
 
 @contextmanager
 def lock(file: Path, taken: str) -> Iterator[None]:
-    """The block runs in one process at a time, else ValueError says `taken`; the kernel opens a killed one's lock."""
+    """Hold a lock for the block, or raise ValueError(taken); the kernel releases the lock of a killed process."""
     with open(file, "ab") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -108,7 +109,7 @@ def lock(file: Path, taken: str) -> Iterator[None]:
 
 
 def sweep(folder: Path, *patterns: str) -> None:
-    """Remove the files of these patterns."""
+    """Remove the files of a folder that match one of the patterns."""
     for pattern in patterns:
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Signals that stop some work, after which the same command goes on with it."""
+"""Signals that stop some work in such a way that the same command continues it."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from typing import NoReturn
 
 REQUEUE = (signal.SIGTERM, signal.SIGUSR1)  # what a scheduler sends to a job that it wants to run later
 STOPS = (signal.SIGINT, *REQUEUE)
-ECHO = 2.0  # seconds in which it comes again: a scheduler signals every process, and a launcher hands its own on
-heard: dict[int, float] = {}  # signal → when it came last
+ECHO = 2.0  # seconds: so soon the same signal comes again, sent to every process and passed on by a launcher
+last_seen: dict[int, float] = {}  # signal → time
 
 
 class Requeued(KeyboardInterrupt):
-    """SIGTERM or SIGUSR1 has stopped the work; the same command goes on with it."""
+    """SIGTERM or SIGUSR1 has stopped the work; the same command continues it."""
 
 
 def interrupt(number: int) -> NoReturn:
-    """Stop at once."""
+    """Raise what a signal stands for: Requeued, or KeyboardInterrupt for Ctrl-C."""
     raise Requeued if number in REQUEUE else KeyboardInterrupt
 
 
-def echoes(number: int) -> bool:
-    """Whether this is a scheduler's signal that was heard just now, and not a second one."""
+def is_echo(number: int) -> bool:
+    """Return whether a scheduler's signal came less than ECHO seconds before."""
     now = time.monotonic()
-    before, heard[number] = heard.get(number, -math.inf), now
+    before, last_seen[number] = last_seen.get(number, -math.inf), now
     return number in REQUEUE and now - before < ECHO
 
 
 def requeue_on_signals() -> None:
-    """From now on SIGTERM and SIGUSR1 stop the process as cleanly as Ctrl-C."""
-    heard.clear()
+    """Let SIGTERM and SIGUSR1 raise Requeued from now on, as Ctrl-C raises KeyboardInterrupt."""
+    last_seen.clear()
     for number in REQUEUE:
-        signal.signal(number, lambda number, frame: None if echoes(number) else interrupt(number))
+        signal.signal(number, lambda number, frame: None if is_echo(number) else interrupt(number))
 
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], type[KeyboardInterrupt] | None]]:
-    """The yielded function gives what to raise once a stop was asked for, else None; a second signal stops at once."""
+    """Yield a function that returns what to raise once a signal has come, else None; a second signal raises at once."""
     seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if echoes(number):
+        if is_echo(number):
             return
         if seen:
             interrupt(number)
@@ -59,15 +59,18 @@ def stop_signals() -> Iterator[Callable[[], type[KeyboardInterrupt] | None]]:
             signal.signal(number, handler)
 
 
-def agreed(stop: type[KeyboardInterrupt] | None) -> type[KeyboardInterrupt] | None:
-    """What all ranks of torch.distributed raise once any of them was asked to stop, before all a requeue; else None."""
+def agree(stop: type[KeyboardInterrupt] | None) -> type[KeyboardInterrupt] | None:
+    """Return what all ranks of torch.distributed raise once any of them has got a signal, else None.
+
+    A requeue goes before Ctrl-C.
+    """
     from torch import distributed
 
     if not distributed.is_initialized():
         return stop
     import torch
 
-    known = None, KeyboardInterrupt, Requeued
-    place = torch.tensor(known.index(stop))
+    ranked = None, KeyboardInterrupt, Requeued
+    place = torch.tensor(ranked.index(stop))
     distributed.all_reduce(place, distributed.ReduceOp.MAX)
-    return known[int(place)]
+    return ranked[int(place)]

@@ -75,7 +75,7 @@ class Saver:
 
     def after_step(self, last: bool = False) -> None:
         """Save if that is due or the step is the last one; raise what a signal asked for, on all ranks at once."""
-        stop = signals.agreed(self.stopped())
+        stop = signals.agree(self.stopped())
         ranks = distributed.is_initialized()
         due = last or stop or time.monotonic() - self.saved > checkpoints.CHECKPOINT_EVERY
         if due and not (ranks and distributed.get_rank()):

@@ -1,6 +1,6 @@
-"""The embedded data set: synthetic composites of rendered objects on photos, boxes and masks exact.
+"""The embedded data set: synthetic composites of rendered objects on photos, with exact boxes and masks.
 
-Expected of the demo's settings, from the project's own records: 4.3 ± 3.5 AP of a random backbone.
+Under the demo's settings a random backbone has 4.3 ± 3.5 AP in the project's own records.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Scenes(Detector, Benchmark[Voc]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Scenes in each split."""
+        """Number of scenes in each split."""
         return {"trainval": self.train, "test": self.test}
 
     @property
@@ -75,7 +75,7 @@ class Scenes(Detector, Benchmark[Voc]):
         return folder
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:
-        """The checked scenes; a folder that holds other data belongs to the benchmark voc-folder."""
+        """Return the checked scenes; ValueError for a folder, which belongs to the benchmark voc-folder."""
         if data is not None:
             raise ValueError(f"benchmark {self.name!r} composes its own data: use --benchmark voc-folder for {data}")
         return read(self.folder(cache))

@@ -43,7 +43,7 @@ class Layer(NamedTuple):
 
 
 def compose(layout: Layout, seed: int, split: str, index: int) -> Scene:
-    """Scene `index` of a split ('trainval' or 'test'), a pure function of these arguments, of no count."""
+    """Return scene `index` of a split ('trainval' or 'test'), a pure function of these arguments."""
     check(split, seed, index)
     rng = np.random.default_rng([seed, list(SIDES).index(split), index])
     canvas = _background(rng, layout, SIDES[split])
@@ -74,7 +74,7 @@ def _archive() -> zipfile.ZipFile:
 
 @functools.cache
 def _catalogue() -> dict[tuple[str, str], tuple[tuple[str, ...], ...]]:
-    """(class, or kind where there is none; side) -> models, each its files."""
+    """Return (class, or kind where there is none; side) → models, each with its files."""
     models: dict[tuple[str, str], dict[str, list[str]]] = {}
     with open(HERE / "split.csv", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -84,7 +84,7 @@ def _catalogue() -> dict[tuple[str, str], tuple[tuple[str, ...], ...]]:
 
 
 def _pick(rng: np.random.Generator, kind: str, side: str) -> str:
-    """A file of a kind, every model equally likely whatever its number of views."""
+    """Draw a file of a kind, every model with the same chance whatever its number of views."""
     models = _catalogue()[kind, side]
     views = models[rng.integers(len(models))]
     return views[rng.integers(len(views))]
@@ -92,13 +92,13 @@ def _pick(rng: np.random.Generator, kind: str, side: str) -> str:
 
 @functools.cache
 def _sprite(file: str) -> Image.Image:
-    """A cut-out in premultiplied colours (mode RGBa), which can be scaled and turned without a halo."""
+    """Return a cut-out in premultiplied colours (mode RGBa), which can be scaled and turned without a halo."""
     return Image.open(io.BytesIO(_archive().read(file))).convert("RGBa")
 
 
 @functools.cache
 def _photo(file: str, least: int) -> Image.Image:
-    """A background shrunk until its shorter side has about `least` pixels, as no crop needs more."""
+    """Return a background, shrunk until its shorter side has about `least` pixels, since no crop needs more."""
     photo = Image.open(io.BytesIO(_archive().read(file))).convert("RGB")
     scale = min(1.0, least / min(photo.size))
     return photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS)
@@ -108,7 +108,7 @@ def _photo(file: str, least: int) -> Image.Image:
 
 
 def _background(rng: np.random.Generator, layout: Layout, side: str) -> NDArray[np.float32]:
-    """A relit square crop [H, W, 3] of half to all of a photo's shorter side."""
+    """Return a relit square crop [H, W, 3] of half to all of a photo's shorter side."""
     photo = _photo(_pick(rng, "background", side), 2 * layout.size)
     crop = rng.uniform(0.5, 1) * min(photo.size)
     x, y = rng.uniform(0, photo.width - crop), rng.uniform(0, photo.height - crop)
@@ -118,12 +118,12 @@ def _background(rng: np.random.Generator, layout: Layout, side: str) -> NDArray[
 
 
 def _arrange(rng: np.random.Generator, layout: Layout, side: str) -> list[Layer]:
-    """Layers back to front, each object visible enough, so that nothing nameable stays unlabelled."""
+    """Return layers from back to front in which each object is visible enough to be labelled."""
     objects = rng.integers(*layout.objects, endpoint=True)
     kinds = [True] * objects + [False] * rng.integers(*layout.distractors, endpoint=True)
     layers: list[Layer] = []
     for wanted in rng.permutation(kinds):
-        # Distractors start smaller, lest they hide what is wanted.
+        # Distractors start smaller, so that they do not hide the objects.
         for ease in np.linspace(0 if wanted else 0.5, 1, TRIES):
             label = layout.classes[rng.integers(len(layout.classes))] if wanted else ""
             layer = _layer(rng, layout, side, label, ease)
@@ -139,7 +139,7 @@ def _fits(layout: Layout, layers: list[Layer]) -> bool:
 
 
 def _uncovered(layers: list[Layer]) -> list[NDArray[np.bool_]]:
-    """The pixels [H, W] of each layer that no later one covers."""
+    """Return the pixels [H, W] of each layer that no later layer covers."""
     seen, covered = [], np.zeros_like(layers[0].mask)
     for layer in reversed(layers):
         seen.append(layer.mask & ~covered)
@@ -148,7 +148,7 @@ def _uncovered(layers: list[Layer]) -> list[NDArray[np.bool_]]:
 
 
 def _layer(rng: np.random.Generator, layout: Layout, side: str, label: str, ease: float) -> Layer:
-    """A sprite at a random place; at ease 1 smallest and wholly inside, where a first object always fits."""
+    """Return a sprite at a random place; at ease 1 smallest and wholly inside, where a first object always fits."""
     sprite = _posed(rng, layout, _sprite(_pick(rng, label or "distractor", side)), ease)
     cut = (1 - ease) * layout.cut
     x = rng.uniform(-cut * sprite.width, layout.size - (1 - cut) * sprite.width)
@@ -160,7 +160,7 @@ def _layer(rng: np.random.Generator, layout: Layout, side: str, label: str, ease
 def _placed(
     rng: np.random.Generator, layout: Layout, sprite: Image.Image, corner: tuple[int, int], label: str
 ) -> Layer:
-    """The relit layer of a sprite whose upper left corner x, y may be negative."""
+    """Return the relit layer of a sprite, the coordinates of whose upper left corner x, y may be negative."""
     x, y = corner
     whole = np.asarray(sprite, np.float32)
     total = int(np.count_nonzero(whole[..., 3] > SOLID))
@@ -173,10 +173,10 @@ def _placed(
 
 
 def _posed(rng: np.random.Generator, layout: Layout, sprite: Image.Image, ease: float) -> Image.Image:
-    """The sprite mirrored or not, turned, trimmed and scaled to its extent."""
+    """Return the sprite mirrored or not, turned, trimmed and scaled to its extent."""
     low, high = layout.extent
     extent = rng.uniform(low, high - ease * (high - low)) * layout.size
-    sprite = _mirrored(rng, sprite.reduce(max(1, int(max(sprite.size) / extent))))  # the less to turn
+    sprite = _mirrored(rng, sprite.reduce(max(1, int(max(sprite.size) / extent))))  # fewer pixels to turn
     angle = rng.uniform(-layout.rotation, layout.rotation)
     sprite = sprite.rotate(angle, Image.Resampling.BILINEAR, expand=True)
     sprite = sprite.crop(sprite.getbbox())
@@ -191,7 +191,7 @@ def _mirrored(rng: np.random.Generator, image: Image.Image) -> Image.Image:
 def _relit(
     rng: np.random.Generator, light: float, rgb: NDArray[np.float32], alpha: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Premultiplied colours [H, W, 3] in another brightness, contrast and tint, at most alpha [H, W, 1]."""
+    """Return premultiplied colours [H, W, 3] in another brightness, contrast and tint, at most alpha [H, W, 1]."""
     contrast = rng.uniform(1 - light, 1 + light)
     tint = rng.uniform(1 - light, 1 + light) * rng.uniform(1 - light / 3, 1 + light / 3, 3)
     gain, lift = (contrast * tint).astype(np.float32), ((1 - contrast) / 2 * tint).astype(np.float32)
@@ -217,6 +217,6 @@ def _annotate(image: NDArray[np.uint8], layers: list[Layer]) -> Scene:
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """The extent x0, y0, x1, y1 of a mask [H, W] with at least one pixel, half-open."""
+    """Return the extent x0, y0, x1, y1, half-open, of a mask [H, W] with at least one pixel."""
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1

@@ -21,7 +21,7 @@ FOLDERS = ("JPEGImages", "Annotations", "ImageSets/Main", "SegmentationClass", "
 
 
 def write(folder: str | Path, layout: Layout, counts: Mapping[str, int], seed: int, progress: bool) -> None:
-    """A Pascal VOC folder of `counts` scenes a split, whole or none; FileExistsError unless new or empty."""
+    """Write a Pascal VOC folder of `counts` scenes a split atomically; FileExistsError unless new or empty."""
     for split, count in counts.items():
         check(split, seed, count)
     with _whole(Path(folder).absolute()) as part:
@@ -38,7 +38,7 @@ def write(folder: str | Path, layout: Layout, counts: Mapping[str, int], seed: i
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A sibling folder that becomes `folder` at the end, or vanishes with any exception or Ctrl-C."""
+    """Yield a sibling folder that becomes `folder` at the end, and is removed by any exception or Ctrl-C."""
     _refuse_occupied(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
@@ -55,7 +55,7 @@ def _refuse_occupied(folder: Path) -> None:
 
 
 def _bar(counts: Mapping[str, int], progress: bool) -> Iterator[tuple[str, int]]:
-    """Every split and index, under a progress bar if asked for."""
+    """Yield every split and index, with a progress bar if that is wanted."""
     from tqdm import tqdm  # not needed to compose
 
     with tqdm(total=sum(counts.values()), desc="scenes", unit="image", disable=not progress) as bar:
@@ -82,7 +82,7 @@ def _save_mask(path: Path, mask: NDArray[np.uint8]) -> None:
 
 @functools.cache
 def _colours() -> bytes:
-    """VOC's colour map: 256 RGB triples, bit by bit from the index, so that neighbours differ."""
+    """Return VOC's colour map: 256 RGB triples, made from the bits of the index, so that neighbours differ."""
     bits = (np.arange(256)[:, None, None] >> (3 * np.arange(8)[:, None] + np.arange(3))) & 1
     return bytes((bits << (7 - np.arange(8)[:, None])).sum(axis=1).astype(np.uint8).ravel())
 
@@ -113,7 +113,7 @@ def _object(scene: Scene, number: int) -> dict[str, Any]:
 
 
 def _element(tag: str, content: Any) -> ElementTree.Element:
-    """An XML element of nested dicts, in which a list repeats its tag."""
+    """Return an XML element of nested dicts, in which a list repeats its tag."""
     element = ElementTree.Element(tag)
     if not isinstance(content, dict):
         element.text = str(content)

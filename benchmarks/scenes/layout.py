@@ -1,4 +1,4 @@
-"""What a set of scenes is made from: the settings, and the fingerprint of all that its pixels depend on."""
+"""The settings of a set of scenes, and the fingerprint of all that its pixels depend on."""
 
 import difflib
 import functools
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-VERSION = 2  # to be raised whenever the same arguments draw other pixels
+VERSION = 2  # to be raised whenever the same arguments give other pixels
 HERE = Path(__file__).parent
 CLASSES = ("appliance", "bed", "cabinet", "chair", "cup_bottle", "lamp",
            "person", "potted_plant", "sanitary", "sofa", "table", "vehicle")  # fmt: skip
@@ -19,7 +19,7 @@ SMALLEST = 8  # pixels of a sprite's longest side: below, one may have no solid 
 
 @dataclass(frozen=True)
 class Layout:
-    """What defines a set of scenes besides seed and counts; ValueError where a value gives no scene."""
+    """The settings of a set of scenes besides seed and counts; ValueError for a value that gives no scene."""
 
     size: int = 128  # pixels a side
     classes: tuple[str, ...] = CLASSES
@@ -55,12 +55,12 @@ class Layout:
 
 
 def fingerprint(layout: Layout, counts: Mapping[str, int], seed: int) -> str:
-    """12 hexadecimal digits of all that `write` depends on: the arguments, the assets and VERSION."""
+    """Return a hash (12 hexadecimal digits) of all that the scenes depend on, the assets and VERSION included."""
     return hashlib.sha256(json.dumps(record(layout, counts, seed), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, Any]:
-    """What scenes.json says of a written set."""
+    """Return the content of scenes.json."""
     digest = hashlib.sha256(assets() + (HERE / "split.csv").read_bytes()).hexdigest()
     return {"what": "synthetic composites", "layout": asdict(layout), "seed": seed, "counts": dict(counts),
             "assets": digest, "version": VERSION}  # fmt: skip
@@ -68,12 +68,12 @@ def record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, An
 
 @functools.cache
 def assets() -> bytes:
-    """The archive of all pictures."""
+    """Return the archive of all pictures."""
     return (HERE / "assets.zip").read_bytes()
 
 
 def unknown(what: str, name: str, choices: Mapping[str, str] | tuple[str, ...]) -> str:
-    """The line that refuses a name and says what there is."""
+    """Return the line that refuses a name and says which names there are."""
     near = difflib.get_close_matches(name, choices, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return f"no {what} '{name}' in scenes: {hint}choose from {', '.join(choices)}"

@@ -1,4 +1,4 @@
-"""A sheet of scenes with their boxes, to look at before anything is trained on them."""
+"""A sheet of scenes with their boxes, for a look at the data before anything is trained on it."""
 
 from pathlib import Path
 
@@ -13,16 +13,16 @@ COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 
 
 def sheet(layout: Layout, seed: int, rows: int, columns: int) -> Image.Image:
-    """The first rows × columns train scenes of a seed, each box in its class's colour and with its class's name."""
+    """Return the first rows × columns train scenes of a seed, each box in its class's colour and with its name."""
     whole = Image.new("RGB", (columns * TILE, rows * TILE))
     for index in range(rows * columns):
         place = (index % columns * TILE, index // columns * TILE)
-        whole.paste(drawn(compose(layout, seed, "trainval", index)), place)
+        whole.paste(draw_scene(compose(layout, seed, "trainval", index)), place)
     return whole
 
 
-def drawn(scene: Scene) -> Image.Image:
-    """One scene, enlarged, under its boxes."""
+def draw_scene(scene: Scene) -> Image.Image:
+    """Return one scene, enlarged, with its boxes drawn on it."""
     image = Image.fromarray(scene.image).resize((TILE, TILE), Image.Resampling.BICUBIC)
     pen, scale = ImageDraw.Draw(image), TILE / scene.image.shape[0]
     for box, label in zip(scene.boxes, scene.labels, strict=True):
