@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +107,7 @@ def read_backbone(file: Path, encoder: str) -> Backbone:
     return Backbone(state, _within(content, prefix), _left_out(tensors, prefix, state))
 
 
-def load_file(file: Path) -> Any:
+def load_file(file: Path) -> object:
     """Return the content of a file of torch or safetensors without running code from it; ConvertError for any other."""
     if not file.is_file():
         raise ConvertError(f"{file}: no such backbone file")
@@ -123,7 +123,7 @@ def load_file(file: Path) -> Any:
         raise ConvertError(f"{file}: not a state dict of tensors{_advice(file, str(error))}") from error
 
 
-def _reader(file: Path) -> Callable[[Path], Any]:
+def _reader(file: Path) -> Callable[[Path], object]:
     if file.suffix == ".safetensors":
         from safetensors import torch as safetensors
 
@@ -154,7 +154,7 @@ def _advice(file: Path, refusal: str) -> str:
     )
 
 
-def _flatten(content: Any) -> dict[str, Tensor]:
+def _flatten(content: object) -> dict[str, Tensor]:
     """Return every tensor of a dictionary by its name; for one in an inner dictionary that is `key.name`."""
     import torch
 
@@ -232,9 +232,10 @@ def _choose(states: Mapping[str, dict[str, Tensor]]) -> tuple[str, dict[str, Ten
     return prefix, state
 
 
-def _within(content: Mapping[str, Any], prefix: str) -> str:
+def _within(content: object, prefix: str) -> str:
     """Return the prefix without the key of the inner dictionary."""
-    keys = [f"{key}." for key, value in content.items() if isinstance(value, Mapping)]
+    inner = content.items() if isinstance(content, Mapping) else ()
+    keys = [f"{key}." for key, value in inner if isinstance(value, Mapping)]
     return next((prefix.removeprefix(key) for key in keys if prefix.startswith(key)), prefix)
 
 

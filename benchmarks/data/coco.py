@@ -109,7 +109,7 @@ def _split(path: Path, folder: Path) -> Split:
     return Split(path, categories, frozenset(names), len(classes), frozenset(classes), digest.hexdigest())
 
 
-def _parse(path: Path) -> tuple[Any, Any]:
+def _parse(path: Path) -> tuple[object, hashlib._Hash]:
     """Return the file's content and the SHA-256 of its bytes; like detectron2, accept no byte order mark."""
     try:
         raw = path.read_bytes()
@@ -126,7 +126,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-def _table(found: Any, key: str, path: Path, least: int = 0) -> dict[int, Entry]:
+def _table(found: object, key: str, path: Path, least: int = 0) -> dict[int, Entry]:
     """Return id → entry of one of the file's lists."""
     entries = found.get(key) if isinstance(found, dict) else None
     if not isinstance(entries, list) or not entries:
@@ -142,7 +142,7 @@ def _table(found: Any, key: str, path: Path, least: int = 0) -> dict[int, Entry]
     return table
 
 
-def _is_whole(value: Any, least: int, most: int) -> bool:
+def _is_whole(value: object, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most  # JSON's true is an int to isinstance
 
 
@@ -195,7 +195,7 @@ def _are_numbers(values: Sequence[Any], least: float, most: float) -> bool:
     return set(map(type, values)) <= {int, float} and least <= min(values) and max(values) <= most
 
 
-def _check_box(box: Any, width: int, height: int, where: str) -> None:
+def _check_box(box: object, width: int, height: int, where: str) -> None:
     if not (isinstance(box, list) and len(box) == 4 and _are_numbers(box, -SIDE, SIDE)):
         raise CocoError(f"{where}: bbox is {shown(box)}, x y width height in pixels were expected")
     x, y, wide, high = box
@@ -224,6 +224,6 @@ def _is_rle(mask: Entry, width: int, height: int) -> bool:
     return whole and size == [height, width] and sum(mask["counts"]) == width * height
 
 
-def _is_polygon(part: Any, side: int) -> bool:
+def _is_polygon(part: object, side: int) -> bool:
     """Return whether a part is pairs of numbers near the image: drawing a polygon takes memory in proportion to it."""
     return isinstance(part, list) and part != [] and len(part) % 2 == 0 and _are_numbers(part, -side, 2 * side)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from benchmarks.data.coco import TEST, TRAIN, Coco, listing
 from benchmarks.data.voc import Record, Voc
+
+Entry: TypeAlias = dict[str, Any]  # an image with its objects, in detectron2's format
 
 
 @contextmanager
@@ -51,11 +53,11 @@ def unregister(names: Sequence[str]) -> None:
         MetadataCatalog.remove(name)
 
 
-def dataset(split: Sequence[Record], classes: Sequence[str]) -> list[dict[str, Any]]:
+def dataset(split: Sequence[Record], classes: Sequence[str]) -> list[Entry]:
     """Return a split of VOC in detectron2's format, with a key `difficult` in each annotation."""
     from detectron2.structures import BoxMode
 
-    def annotation(box: Sequence[float], label: str, difficult: bool) -> dict[str, Any]:
+    def annotation(box: Sequence[float], label: str, difficult: bool) -> Entry:
         where = {"bbox": list(box), "bbox_mode": BoxMode.XYXY_ABS}
         return {**where, "category_id": classes.index(label), "difficult": difficult}
 

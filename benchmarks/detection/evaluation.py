@@ -5,9 +5,9 @@ Both give the numbers of detectron2's PascalVOCDetectionEvaluator and COCOEvalua
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,11 +22,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from benchmarks.detection.catalog import Entry
 from benchmarks.detection.log import bar_off
 from benchmarks.resuming.loading import ignore_signals, loaded
 
 Array = NDArray[Any]
 Scores = dict[str, dict[str, float]]
+Row = TypeVar("Row")
 
 SCORES = "AP", "AP50", "AP75"
 THRESHOLDS = [percent / 100 for percent in range(50, 100, 5)]  # IoUs that a hit of VOC's exceeds
@@ -43,7 +45,7 @@ def evaluate_model(cfg: CfgNode, model: nn.Module, evaluator: DatasetEvaluator) 
     return scores
 
 
-def evaluation_loader(cfg: CfgNode) -> DataLoader[Any]:
+def evaluation_loader(cfg: CfgNode) -> DataLoader[Entry]:
     """Return a loader of the images one by one, as detectron2 has it, or in batches if all have one shape.
 
     They need no padding then, and the test takes half the time.
@@ -51,12 +53,12 @@ def evaluation_loader(cfg: CfgNode) -> DataLoader[Any]:
     (name,) = cfg.DATASETS.TEST
     shapes = {(image["height"], image["width"]) for image in DatasetCatalog.get(name)}
     batch = cfg.SOLVER.IMS_PER_BATCH if len(shapes) == 1 else 1
-    loader: DataLoader[Any] = build_detection_test_loader(cfg, name, batch_size=batch)
+    loader: DataLoader[Entry] = build_detection_test_loader(cfg, name, batch_size=batch)
     loader.worker_init_fn = ignore_signals
     return loader
 
 
-def of_all_ranks(rows: list[Any]) -> list[Any]:
+def of_all_ranks(rows: list[Row]) -> list[Row]:
     """Return on rank 0 what all ranks have for their parts of the images, in order; nothing on the others."""
     return list(chain(*comm.gather(rows)))
 
@@ -92,7 +94,7 @@ class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
         """Forget all detections."""
         self.detections: list[tuple[Array, Array, Array, Array]] = []  # an image: label, score, IoU, object of each
 
-    def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
+    def process(self, inputs: Sequence[Entry], outputs: Sequence[Entry]) -> None:
         """Match the detections of some images, rounded as detectron2's evaluator does when it writes them to a file."""
         for image, output in zip(inputs, outputs, strict=True):
             detected = output["instances"].to("cpu")
@@ -126,7 +128,7 @@ class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
         return aps
 
 
-def build_truth(objects: Sequence[Mapping[str, Any]], first: int) -> Truth:
+def build_truth(objects: Sequence[Entry], first: int) -> Truth:
     """Return an image's objects for matching; fractions of pixels, which VOC does not have, are rounded half up."""
     boxes = np.array([each["bbox"] for each in objects], float).reshape(-1, 4)
     return Truth(np.floor(boxes + FIRST + 0.5), np.array([each["category_id"] for each in objects], int), first)
@@ -188,9 +190,9 @@ class CocoEvaluator(DatasetEvaluator):  # type: ignore[misc]
 
     def reset(self) -> None:
         """Forget all detections."""
-        self.detections: list[dict[str, Any]] = []
+        self.detections: list[Entry] = []
 
-    def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
+    def process(self, inputs: Sequence[Entry], outputs: Sequence[Entry]) -> None:
         """Keep the detections of some images in COCO's result format."""
         for image, output in zip(inputs, outputs, strict=True):
             detected = output["instances"].to("cpu")
@@ -218,7 +220,7 @@ class CocoEvaluator(DatasetEvaluator):  # type: ignore[misc]
         return {name: 100 * float(score) for name, score in zip(SCORES, evaluation.stats, strict=False)}
 
 
-def run_lengths(mask: Array) -> Any:
+def run_lengths(mask: Array) -> object:
     """Return a mask [H, W] in COCO's compressed run-length encoding, which goes down the columns one after another."""
     height, width = mask.shape
     columns = np.flatnonzero(mask.any(axis=0))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,9 +17,8 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from benchmarks.detection.catalog import Entry
 from benchmarks.resuming.loading import ignore_signals
-
-Entry: TypeAlias = dict[str, Any]  # an image with its objects, in detectron2's format
 
 
 class UnreadableImage(ValueError):

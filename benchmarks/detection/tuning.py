@@ -25,11 +25,12 @@ from tqdm import tqdm
 
 from benchmarks import Data
 from benchmarks.detection import CHECKPOINT, CURVE
+from benchmarks.detection.catalog import Entry
 from benchmarks.detection.config import DetectionError
 from benchmarks.detection.convert import load_into
 from benchmarks.detection.loader import batch_names, seed_step, train_loader
 from benchmarks.detection.log import bar_off
-from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.checkpoints import Checkpoint, State
 from benchmarks.resuming.files import append, trim
 from benchmarks.resuming.loading import loaded
 from benchmarks.resuming.signals import stop_signals
@@ -71,7 +72,7 @@ def train_in_bf16(model: nn.Module) -> None:
     """Let the forward pass with gradients run under autocast, channels last; precise BN and the test stay fp32."""
     forward, device = model.forward, next(model.parameters()).device.type
 
-    def mixed(images: list[dict[str, Any]]) -> Any:
+    def mixed(images: list[Entry]) -> object:
         with torch.autocast(device, torch.bfloat16, enabled=torch.is_grad_enabled()):
             return forward(images)
 
@@ -133,14 +134,14 @@ class Tuning:
     history: Mapping[str, tuple[bool, list[tuple[float, int]]]] = field(default_factory=dict)
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """What a checkpoint holds; history: name → whether it is smoothed, (value, iteration)s."""
         storage = self.trainer.storage
         hints = storage.smoothing_hints()
         history = {name: (hints[name], past.values()[-WINDOW:]) for name, past in storage.histories().items()}
         return {**self.training.state, "history": history, "key": self.key}
 
-    def take(self, state: Mapping[str, Any]) -> None:
+    def take(self, state: State) -> None:
         """Go on from a state, unless it is another fine-tuning's."""
         if state["key"] != self.key:
             print("the checkpoint is of other settings, data, code or weights: from the first iteration on")

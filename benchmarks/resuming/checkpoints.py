@@ -8,9 +8,12 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from benchmarks.resuming.files import write
+
+State: TypeAlias = dict[str, Any]  # of some work, in what torch saves without pickling classes
+Content = TypeVar("Content")
 
 CHECKPOINT_EVERY = 60.0  # seconds
 
@@ -30,13 +33,13 @@ class Checkpoint:
         """The newer and the older file; a kill may leave the older one alone."""
         return self.file, self.file.with_stem(f"{self.file.stem}-before")
 
-    def save(self, state: Mapping[str, Any]) -> None:
+    def save(self, state: Mapping[str, object]) -> None:
         """Write a state atomically; the newer file becomes the older one."""
         import torch
 
         write(self.file, lambda out: torch.save(dict(state), out), self.files[1])
 
-    def resume(self, take: Callable[[dict[str, Any]], object]) -> bool:
+    def resume(self, take: Callable[[State], object]) -> bool:
         """Hand the newest readable state to `take` and return whether there was any.
 
         A file that cannot be read, or that `take` raises an error for, is reported in one line and removed if the other
@@ -63,18 +66,18 @@ class Checkpoint:
             file.unlink(missing_ok=True)
 
 
-def load(file: Path) -> dict[str, Any]:
+def load(file: Path) -> State:
     """Return a saved state; raise any error if the file has changed: torch itself overlooks a changed bit."""
     import torch
 
     with zipfile.ZipFile(file) as archive:
         if broken := archive.testzip():
             raise ValueError(f"{file}: {broken} is damaged")
-    state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+    state: State = torch.load(file, weights_only=True, map_location="cpu")
     return state
 
 
-def broadcast(state: Any) -> Any:
+def broadcast(state: Content) -> Content:
     """Return rank 0's state on every rank of torch.distributed, its tensors on the CPU; it is read without pickle."""
     import torch
     from torch import distributed
@@ -83,4 +86,5 @@ def broadcast(state: Any) -> Any:
     torch.save(state, file)
     sent = [file.getvalue()]
     distributed.broadcast_object_list(sent)
-    return torch.load(io.BytesIO(sent[0]), weights_only=True, map_location="cpu")
+    received: Content = torch.load(io.BytesIO(sent[0]), weights_only=True, map_location="cpu")
+    return received

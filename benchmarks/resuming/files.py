@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 
 def write(path: Path, fill: Callable[[BinaryIO], object], older: Path | None = None) -> None:
@@ -30,7 +30,7 @@ def write(path: Path, fill: Callable[[BinaryIO], object], older: Path | None = N
         part.unlink(missing_ok=True)
 
 
-def append(curve: Path, point: Mapping[str, Any]) -> None:
+def append(curve: Path, point: Mapping[str, object]) -> None:
     """Append a point to a curve of JSON lines, and wait until it is on the disk."""
     with path_in_errors(curve), open(curve, "ab") as file:
         file.write(f"{json.dumps(point)}\n".encode())
@@ -63,7 +63,7 @@ def path_in_errors(path: Path) -> Iterator[None]:
         raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write sorted, indented JSON, so that two versions of it can be compared by line."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write(path, lambda file: file.write(f"{text}\n".encode()))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -14,7 +13,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from benchmarks.resuming import checkpoints, signals
-from benchmarks.resuming.checkpoints import Checkpoint
+from benchmarks.resuming.checkpoints import Checkpoint, State
 
 
 @dataclass
@@ -35,11 +34,11 @@ class Training:
         return self.wrapped or self.model
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """What a checkpoint holds."""
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
 
-    def take(self, state: Mapping[str, Any]) -> None:
+    def take(self, state: State) -> None:
         """Go on from a state; raise any error where it does not fit. The optimizer keeps its own settings."""
         step = state["step"]
         if type(step) is not int or step < 0:
@@ -48,7 +47,7 @@ class Training:
         self._take_optimizer(state["optimizer"])
         self.step = step
 
-    def _take_optimizer(self, state: Mapping[str, Any]) -> None:
+    def _take_optimizer(self, state: State) -> None:
         settings = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["state"], "param_groups": settings})
         for weight, kept in self.optimizer.state.items():
@@ -58,7 +57,8 @@ class Training:
 
     def distribute(self) -> None:
         """Bring every rank to the state of rank 0 and let each step average the gradients of all ranks."""
-        state = checkpoints.broadcast({"optimizer": self.optimizer.state_dict(), "step": self.step})
+        own: State = {"optimizer": self.optimizer.state_dict(), "step": self.step}
+        state = checkpoints.broadcast(own)
         self._take_optimizer(state["optimizer"])
         self.step = state["step"]
         self.wrapped = DistributedDataParallel(self.model)  # which broadcasts the weights
@@ -69,7 +69,7 @@ class Saver:
     """Saves a training's state every CHECKPOINT_EVERY seconds and before a stop; of several ranks, rank 0 does."""
 
     checkpoint: Checkpoint
-    state: Callable[[], Mapping[str, Any]]
+    state: Callable[[], State]
     stopped: Callable[[], type[KeyboardInterrupt] | None]  # as signals.stop_signals yields it
     saved: float = field(default_factory=time.monotonic)  # when it was last done
 

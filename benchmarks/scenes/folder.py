@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -87,7 +86,7 @@ def _colours() -> bytes:
     return bytes((bits << (7 - np.arange(8)[:, None])).sum(axis=1).astype(np.uint8).ravel())
 
 
-def _annotation(name: str, scene: Scene) -> dict[str, Any]:
+def _annotation(name: str, scene: Scene) -> dict[str, object]:
     height, width, depth = scene.image.shape
     return {
         "folder": "scenes",
@@ -99,7 +98,7 @@ def _annotation(name: str, scene: Scene) -> dict[str, Any]:
     }
 
 
-def _object(scene: Scene, number: int) -> dict[str, Any]:
+def _object(scene: Scene, number: int) -> dict[str, object]:
     x0, y0, x1, y1 = scene.boxes[number]
     return {
         "name": scene.labels[number],
@@ -112,7 +111,7 @@ def _object(scene: Scene, number: int) -> dict[str, Any]:
     }
 
 
-def _element(tag: str, content: Any) -> ElementTree.Element:
+def _element(tag: str, content: object) -> ElementTree.Element:
     """Return an XML element of nested dicts, in which a list repeats its tag."""
     element = ElementTree.Element(tag)
     if not isinstance(content, dict):

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 VERSION = 2  # to be raised whenever the same arguments give other pixels
 HERE = Path(__file__).parent
@@ -59,7 +58,7 @@ def fingerprint(layout: Layout, counts: Mapping[str, int], seed: int) -> str:
     return hashlib.sha256(json.dumps(record(layout, counts, seed), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, Any]:
+def record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, object]:
     """Return the content of scenes.json."""
     digest = hashlib.sha256(assets() + (HERE / "split.csv").read_bytes()).hexdigest()
     return {"what": "synthetic composites", "layout": asdict(layout), "seed": seed, "counts": dict(counts),
