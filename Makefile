@@ -18,6 +18,10 @@ setup: $(VENV)/.installed  ## create .venv with the pinned packages and detectro
 demo: setup  ## pre-train with one strategy, fine-tune detectron2 and print Table A1, on the embedded data
 	@$(BIN)/harness run --strategy location
 	@$(BIN)/harness table A1
+	@echo
+	@echo "next: $(BIN)/harness runs"
+	@echo "      $(BIN)/harness table A1 --results results/demo   (three seeds of every row, recorded by us)"
+	@echo "      $(BIN)/harness reproduce A1                      (your own, about an hour on two cores)"
 
 test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 	$(BIN)/ruff check .

@@ -69,13 +69,13 @@ def strategy_files() -> dict[str, Path]:
 
 
 def verb_files() -> dict[str, Path]:
-    """Name → file of every verb in harness/verbs; options.py holds what several of them share."""
+    """Return name → file of every verb in harness/verbs; options.py holds what several of them share."""
     found = (file for folder in harness.verbs.__path__ for file in Path(folder).glob("*.py"))
     return {file.stem: file for file in sorted(found) if file.stem not in ("__init__", "options")}
 
 
 def verb(name: str) -> Verb:
-    """The module of a verb."""
+    """Return the module of a verb."""
     return cast("Verb", importlib.import_module(f"harness.verbs.{name}"))
 
 

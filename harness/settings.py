@@ -100,13 +100,13 @@ def choice(name: str, text: str, choices: Mapping[str, Any]) -> Any:
 
 
 def read_options(kind: type[Options], args: argparse.Namespace) -> Options:
-    """The dataclass whose fields are named as options; an option that is not in the namespace keeps its default."""
-    given = {field.name: getattr(args, field.name) for field in fields(kind) if hasattr(args, field.name)}  # type: ignore[arg-type]
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    """Return a dataclass whose fields are named as options; an option that was not typed keeps its default."""
+    present = {field.name: getattr(args, field.name) for field in fields(kind) if hasattr(args, field.name)}  # type: ignore[arg-type]
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in present.items()})
 
 
 def write_options(options: Any) -> list[str]:
-    """The options of such a dataclass that differ from their defaults, as they are typed on a command line."""
+    """Return the options of such a dataclass that differ from their defaults, as they are typed on a command line."""
     line: list[str] = []
     for field in fields(options):
         option, value = f"--{field.name.replace('_', '-')}", getattr(options, field.name)

@@ -40,7 +40,7 @@ def examine() -> str:
 
 
 def line(name: str, check: Callable[[], str]) -> str:
-    """A check's outcome; any exception is a fault, whose message says how to mend it."""
+    """Return the outcome of a check; any exception is a fault, whose message says how to mend it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -50,7 +50,7 @@ def line(name: str, check: Callable[[], str]) -> str:
 
 
 def package(name: str) -> str:
-    """An installed package's version."""
+    """Return the version of a package; RuntimeError if it is not installed."""
     found = provenance.installed(name)
     if found is None:
         raise RuntimeError(f"{name} is not installed: make setup")
@@ -58,19 +58,19 @@ def package(name: str) -> str:
 
 
 def python() -> str:
-    """Python's version."""
+    """Return the version of Python."""
     return str(provenance.versions()["python"])
 
 
 def torch() -> str:
-    """Torch's version, once it imports."""
+    """Import torch and return its version."""
     import torch
 
     return str(torch.__version__)
 
 
 def torchvision() -> str:
-    """Torchvision's version, once its operators work with this torch."""
+    """Run an operator of torchvision, which fails with another torch than its own, and return its version."""
     import torch
     from torchvision.ops import nms
 
@@ -79,7 +79,7 @@ def torchvision() -> str:
 
 
 def device() -> str:
-    """Where a run computes when no --device is given."""
+    """Return the device of a run without --device."""
     import torch
 
     if torch.cuda.is_available():
@@ -88,21 +88,21 @@ def device() -> str:
 
 
 def sacred() -> str:
-    """Sacred's version, once its observer imports."""
+    """Import the observer of sacred that writes files, and return the version."""
     from sacred.observers import FileStorageObserver
 
     return f"{package('sacred')} ({FileStorageObserver.__name__})"
 
 
 def detectron2() -> str:
-    """Detectron2's version, once its model builder imports."""
+    """Import the model builder of detectron2 and return the version."""
     from detectron2.modeling import build_model
 
     return f"{package('detectron2')} ({build_model.__name__})"
 
 
 def evaluation() -> str:
-    """The version of what computes COCO's AP, once its evaluator imports."""
+    """Import the evaluator that computes COCO's AP and return the version of its package."""
     found = package("faster-coco-eval")
     from benchmarks.detection.evaluation import CocoEvaluator
 
@@ -110,14 +110,14 @@ def evaluation() -> str:
 
 
 def operators() -> str:
-    """Whether detectron2 has its compiled operators, which no benchmark here needs."""
+    """Return whether detectron2 has its compiled operators, which no benchmark here needs."""
     if importlib.util.find_spec("detectron2._C"):
         return "detectron2 with compiled operators"
     return "detectron2 in pure Python, which every benchmark here can use"
 
 
 def scenes() -> str:
-    """The embedded data's assets, once one scene composes."""
+    """Compose one scene from the embedded pictures."""
     from benchmarks.scenes.compose import compose
     from benchmarks.scenes.layout import Layout
 
@@ -126,7 +126,7 @@ def scenes() -> str:
 
 
 def results() -> str:
-    """The folder of the records, if it can be written."""
+    """Return the free space of the folder of the records; RuntimeError if it cannot be written."""
     folder = ROOT / "results"
     if not os.access(folder, os.W_OK):
         raise RuntimeError(f"{folder} cannot be written: use --results DIR")
@@ -134,7 +134,7 @@ def results() -> str:
 
 
 def memory() -> str:
-    """Memory that the system says is available; the demo needs 4 GiB."""
+    """Return the available memory; RuntimeError if it is less than the 4 GiB that the demo needs."""
     file = Path("/proc/meminfo")
     if not file.exists():
         return "not known on this system; the demo needs 4 GiB"

@@ -59,7 +59,7 @@ origin = safe_open(file, "pt").metadata()"""
 
 
 class Kind(NamedTuple):
-    """How a library has its weights."""
+    """The form in which a library loads weights."""
 
     ending: str
     pack: Callable[[State, str, records.Record], bytes]  # the file of torchvision's names, an encoder and a run
@@ -82,9 +82,10 @@ def main(args: argparse.Namespace) -> None:
 
 
 def export(record: records.Record, to: str, out: Path | None) -> tuple[Path, str]:
-    """Write a run's backbone for a library: the file, there whole or not at all, and the Python that loads it.
+    """Write a run's backbone for a library, and return the file and the Python that loads it.
 
-    Raises ValueError for weights that are not here or do not fit the run's settings, and for a file that exists.
+    The file is written whole or not at all. Raises ValueError for weights that are not here or do not fit the run's
+    settings, and for a file that exists.
     """
     kind = KINDS[to]
     file = out or Path(f"{record.id}-{to}{kind.ending}")
@@ -111,17 +112,17 @@ def encoder_of(record: records.Record) -> str:
 
 
 def plain(state: State, encoder: str, record: records.Record) -> bytes:
-    """A state dict under torchvision's names, which are those of timm's ResNets too."""
+    """Return a state dict under torchvision's names, which are those of timm's ResNets too."""
     return save(state)
 
 
 def nested(state: State, encoder: str, record: records.Record) -> bytes:
-    """A checkpoint in which detectron2 looks for the end of each name of a model, so that it fits any with a ResNet."""
+    """Return a checkpoint of detectron2, which matches the ends of names: any model with a ResNet can load it."""
     return save({"model": convert(state, encoder=encoder), "matching_heuristics": True})
 
 
 def save(content: dict[str, Any]) -> bytes:
-    """A file of torch's."""
+    """Return the bytes of a file of torch."""
     import torch
 
     file = BytesIO()
@@ -130,14 +131,14 @@ def save(content: dict[str, Any]) -> bytes:
 
 
 def labelled(state: State, encoder: str, record: records.Record) -> bytes:
-    """A file of safetensors whose metadata say what made it."""
+    """Return the bytes of a file of safetensors, whose metadata name the run."""
     from safetensors import torch
 
     return torch.save(state, {"format": "pt", **origin(record)})
 
 
 def origin(record: records.Record) -> dict[str, str]:
-    """The run, its strategy and seed or its given file's hash, and the commit; what is not recorded is left out."""
+    """Return the run, its strategy, its seed, the hash of a given file and the commit, as far as they are recorded."""
     code = record.provenance.get("code")
     told = {name: record.settings.get(name) for name in ("seed", "backbone")}
     facts = {

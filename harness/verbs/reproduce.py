@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> None:
     experiments = plan(args.names, asked.shared, asked.seed, asked.trials)
     if args.dry_run:
         for line, trials in experiments.items():
-            missing = any(not finished(one, args.results) for one in trials)
+            missing = any(not finished(trial, args.results) for trial in trials)
             print(f"{'missing' if missing else 'run already':<11}  harness run {line}")
         return
     if args.jobs < 1:
@@ -77,22 +77,22 @@ def share(
 
 
 def plan(names: Sequence[str], extra: Sequence[str], seed: int, trials: int) -> dict[str, list[Experiment]]:
-    """Words of `harness run` → its trials, for every row of the tables, each once; UnknownName for no table."""
+    """Return options of `harness run` → its trials for every row of the tables; UnknownName for an unknown table."""
     more = [*extra, *(["--seed", str(seed)] if seed else []), *(["--trials", str(trials)] if trials != 1 else [])]
-    found: dict[str, list[Experiment]] = {}
+    experiments: dict[str, list[Experiment]] = {}
     for name in names:
         for line in (*named(name).rows.values(), *named(name).controls.values()):
             full = shlex.join([*shlex.split(line), *more])
-            found[full] = parse(shlex.split(full)).trials(trials)
-    return found
+            experiments[full] = parse(shlex.split(full)).trials(trials)
+    return experiments
 
 
 def reproduce(
     experiments: dict[str, list[Experiment]], machine: Machine, watch: Watch, results: Path, cache: Path
 ) -> None:
-    """Run what no record holds yet and say after each what is left; Ctrl-C loses nothing."""
-    every = [(line, one) for line, trials in experiments.items() for one in trials]
-    missing = [(line, one) for line, one in every if not finished(one, results)]
+    """Run the experiments that have no record yet, and say after each how long the others will take."""
+    every = [(line, trial) for line, trials in experiments.items() for trial in trials]
+    missing = [(line, trial) for line, trial in every if not finished(trial, results)]
     done, took = len(every) - len(missing), 0.0
     print(f"{len(every)} runs, {done} of them run already", flush=True)
     for number, (line, experiment) in enumerate(missing, start=1):
@@ -107,5 +107,5 @@ def reproduce(
 
 
 def minutes(seconds: float) -> str:
-    """A time in minutes and seconds."""
+    """Return a time in minutes and seconds."""
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

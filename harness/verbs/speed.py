@@ -51,10 +51,10 @@ def main(args: argparse.Namespace) -> None:
 
 
 def step_ratio(recipe: Recipe, machine: Machine) -> str:
-    """The report of `harness speed`: pairs of views a second, and the ratio to the naked backbone with its range.
+    """Return the report: pairs of views per second, and the ratio to the backbone alone with its range.
 
-    That is forward and backward of both views on a resident batch through the same encoder, in the same precision and
-    memory format, compiled if ours is, without loader, heads, loss or optimizer.
+    The backbone alone is forward and backward of both views of a batch that is on the device already, through the same
+    encoder in the same precision and memory format, compiled if ours is; no loader, heads, loss or optimizer.
     """
     from benchmarks.resuming.training import Training
     from benchmarks.scenes.folder import write
@@ -86,7 +86,7 @@ def step_ratio(recipe: Recipe, machine: Machine) -> str:
 
 
 def naked_step(network: nn.Module, batch: Tensor, bf16: bool) -> Step:
-    """Forward and backward of both views of a resident batch [B, 3, S, S]."""
+    """Return a step of forward and backward for both views of a batch [B, 3, S, S] on the device."""
     import torch
 
     def step() -> None:
@@ -99,7 +99,7 @@ def naked_step(network: nn.Module, batch: Tensor, bf16: bool) -> Step:
 
 
 def compare(device: str, ways: Mapping[str, Step]) -> dict[str, list[float]]:
-    """Seconds a step of each way, ROUNDS times in turn after a warm-up."""
+    """Return the seconds of a step of each way, measured ROUNDS times in turn after a warm-up."""
     for step in ways.values():
         timed(step, device, STEPS)
     rounds = [{name: timed(step, device, STEPS) for name, step in ways.items()} for _ in range(ROUNDS)]
@@ -107,7 +107,7 @@ def compare(device: str, ways: Mapping[str, Step]) -> dict[str, list[float]]:
 
 
 def timed(step: Step, device: str, repeats: int) -> float:
-    """Seconds a step, over so many steps."""
+    """Return the mean seconds of so many steps."""
     import torch
 
     start = time.perf_counter()
@@ -119,7 +119,7 @@ def timed(step: Step, device: str, repeats: int) -> float:
 
 
 def report(recipe: Recipe, machine: Machine, found: Mapping[str, list[float]]) -> str:
-    """What was measured, on what."""
+    """Return the lines that say what was measured, and on what."""
     batch = recipe.batch
     return "\n".join([
         f"pre-training step, location, {recipe.encoder}, {recipe.size} px, batch {batch}, {recipe.precision}",
@@ -131,7 +131,7 @@ def report(recipe: Recipe, machine: Machine, found: Mapping[str, list[float]]) -
 
 
 def line(name: str, seconds: list[float], batch: int, naked: list[float]) -> str:
-    """One way: its medians, and how fast it is by the naked backbone in the same round."""
+    """Return the line of one way: its medians, and its speed divided by the backbone's in the same round."""
     ratios, middle = sorted(one / own for one, own in zip(naked, seconds, strict=True)), statistics.median(seconds)
     ratio = "" if name == NAKED else f"{statistics.median(ratios):9.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
     return f"  {name:<22}{middle * 1e3:>6.1f}{batch / middle:>9.1f}{ratio}"

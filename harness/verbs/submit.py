@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from harness.experiment import Experiment
 
-# what `harness run` ends with after a stop signal, once it has begun and before it
+# exit codes of `harness run` after a stop signal, once it has begun and before that
 STOPPED = (os.EX_TEMPFAIL, 130, -signal.SIGTERM)
-TIMEOUTS = 100  # a run longer than its --hours is taken up again as often
+TIMEOUTS = 100  # how often a run that is longer than its --hours is continued in another job
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +102,7 @@ def lines_to_run(names: Sequence[str], asked: Options) -> dict[str, list[Experim
 
 @dataclass(frozen=True)
 class Slurm:
-    """What a job asks of Slurm; ValueError for what no job can have."""
+    """What a job asks of Slurm; raises ValueError for what no job can have."""
 
     partition: str | None  # None: the cluster's default
     gpus: int
@@ -121,7 +121,7 @@ class Slurm:
 
     @property
     def cpus(self) -> int:
-        """Of a job."""
+        """CPUs of a job: one for every process that trains and for every one that loads images."""
         return self.processes * (self.workers + 1)
 
     def __str__(self) -> str:
@@ -137,27 +137,27 @@ class Submitted(NamedTuple):
     runs: list[str]
 
     def state(self, results: Path, queue: Mapping[str, str]) -> str:
-        """Finished as soon as all records are; else as Slurm's queue says, and ended where it no longer has the job."""
+        """Return `finished` if all its records are, else its state in Slurm's queue, or `ended` if it is not there."""
         return "finished" if done(self.runs, results) else queue.get(self.job, "ended")
 
     def log(self, results: Path) -> Path:
-        """What the job printed."""
+        """Return the file of what the job printed."""
         return results / "submitted" / f"{self.job}_0_log.out"
 
 
 class Job:
     """One `harness run` in a process of its own, as submitit starts, stops and requeues it."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = [*words]
+    def __init__(self, options: Sequence[str]) -> None:
+        self.options = [*options]
         self.process: int | None = None
 
     def __call__(self) -> None:
-        """Run; SystemExit with the command's exit code where it is not 0.
+        """Run, and raise SystemExit with the command's exit code if it is not 0.
 
         Slurm sends its signals to every process of a job. SIGUSR2 is submitit's alone, which calls checkpoint.
         """
-        line = [sys.executable, "-m", "harness", "run", *self.words]
+        line = [sys.executable, "-m", "harness", "run", *self.options]
         self.process = os.posix_spawn(sys.executable, line, os.environ, setsigmask=[signal.SIGUSR2])
         code = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
         if code in STOPPED:
@@ -166,14 +166,14 @@ class Job:
             sys.exit(code)
 
     def checkpoint(self) -> DelayedSubmission:
-        """Stop the run, which writes its checkpoint within a step, and return the same job, which goes on from it."""
+        """Stop the run, which writes its checkpoint within a step, and return the same job, which continues from it."""
         from submitit.helpers import DelayedSubmission
 
         with suppress(ProcessLookupError, ChildProcessError):
             if self.process:
                 os.kill(self.process, signal.SIGTERM)
                 os.waitpid(self.process, 0)
-        return DelayedSubmission(Job(self.words))
+        return DelayedSubmission(Job(self.options))
 
 
 def requeue_preempted() -> None:
@@ -187,45 +187,45 @@ def requeue_preempted() -> None:
         slurm("scontrol", "requeue", job)
 
 
-def slurm(*words: str) -> str:
-    """What a command of Slurm's prints; ValueError in one line where it fails or is not here."""
-    if shutil.which(words[0]) is None:
-        raise ValueError(f"no Slurm here: {words[0]} is not on the PATH")
-    done = subprocess.run(words, capture_output=True, text=True)
+def slurm(*command: str) -> str:
+    """Return what a command of Slurm's prints; ValueError with one line if it fails or is not installed."""
+    if shutil.which(command[0]) is None:
+        raise ValueError(f"no Slurm here: {command[0]} is not on the PATH")
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(done.stderr.strip() or f"{shlex.join(words)}: exit code {done.returncode}")
+        raise ValueError(done.stderr.strip() or f"{shlex.join(command)}: exit code {done.returncode}")
     return done.stdout
 
 
 def queued() -> dict[str, str]:
-    """Job → state, of every job of the user's in Slurm's queue."""
+    """Return job → state of every job of the user in Slurm's queue."""
     lines = slurm("squeue", "--me", "--array", "--noheader", "--format=%i %T").splitlines()
     return {job: state.lower() for job, state in map(str.split, lines)}
 
 
 def submitted(results: Path) -> list[Submitted]:
-    """Every job that was submitted from here, by its number."""
+    """Return every job that was submitted from these results, by its number."""
     parts = (results / "submitted").glob("*.json")
-    found = [Submitted(job, **facts) for file in parts for job, facts in read_object(file).items()]
-    return sorted(found, key=lambda one: [*map(int, one.job.split("_"))])
+    jobs = [Submitted(job, **facts) for file in parts for job, facts in read_object(file).items()]
+    return sorted(jobs, key=lambda job: [*map(int, job.job.split("_"))])
 
 
 def gaps(lines: Mapping[str, Sequence[Experiment]], results: Path) -> dict[str, list[str]]:
-    """Words of `harness run` → its runs, of the lines with a run that is neither finished nor waits nor runs."""
+    """Return options of `harness run` → its runs, for the lines with a run that is not finished, waiting or running."""
     known = submitted(results)
     queue = queued() if known else {}
-    busy = {run for one in known if one.job in queue for run in one.runs}
-    named = {line: [one.run_id for one in trials] for line, trials in lines.items()}
+    busy = {run for job in known if job.job in queue for run in job.runs}
+    named = {line: [trial.run_id for trial in trials] for line, trials in lines.items()}
     return {line: runs for line, runs in named.items() if not done(runs, results) and busy.isdisjoint(runs)}
 
 
 def done(runs: Sequence[str], results: Path) -> bool:
-    """Whether all of the runs are recorded."""
+    """Return whether all of the runs are finished."""
     return all(records.is_finished(results / records.RUNS / run) for run in runs)
 
 
 def submit(missing: Mapping[str, list[str]], machine: Sequence[str], asked: Slurm, results: Path) -> list[Submitted]:
-    """Hand a job for each gap to Slurm, several as one array; ValueError where Slurm takes none."""
+    """Submit a job for each gap, several as one array, and return the jobs; ValueError if Slurm refuses them."""
     import submitit
 
     slurm("sbatch", "--version")
@@ -241,26 +241,26 @@ def submit(missing: Mapping[str, list[str]], machine: Sequence[str], asked: Slur
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise ValueError(f"Slurm refused: {' '.join(str(error).split())}") from error
     made = [Submitted(job.job_id, line, runs) for job, (line, runs) in zip(taken, missing.items(), strict=True)]
-    facts = {one.job: {"command": one.command, "runs": one.runs} for one in made}
+    facts = {job.job: {"command": job.command, "runs": job.runs} for job in made}
     files.write_json(results / "submitted" / f"{made[0].job.partition('_')[0]}.json", facts)
     return made
 
 
 def status(results: Path) -> list[str]:
-    """A line for every job that was submitted from here; of one that ended without a record, where it says why."""
+    """Return a line for every submitted job; for one that ended without a record also its log."""
     known = submitted(results)
     queue = queued() if known else {}
-    lines = [(one, one.state(results, queue)) for one in known]
+    states = [(job, job.state(results, queue)) for job in known]
     return [
-        f"{one.job:<10} {state:<10} {' '.join(one.runs)}" + (f"  see {one.log(results)}" if state == "ended" else "")
-        for one, state in lines
+        f"{job.job:<10} {state:<10} {' '.join(job.runs)}" + (f"  see {job.log(results)}" if state == "ended" else "")
+        for job, state in states
     ] or [f"nothing was submitted from {results}"]
 
 
 def cancel(names: Sequence[str], results: Path) -> list[str]:
-    """Cancel these jobs, without a name all that wait or run, and say which; ValueError for what is no job of these."""
+    """Cancel these jobs, or all that wait or run, and return a line for each; ValueError for an unknown job."""
     queue = queued()
-    jobs = [one.job for one in submitted(results) if one.job in queue]
+    jobs = [job.job for job in submitted(results) if job.job in queue]
     if strange := sorted(set(names) - set(jobs)):
         raise ValueError(f"no job {strange[0]!r} waits or runs: choose from {', '.join(jobs) or 'none'}")
     if chosen := [job for job in jobs if job in names or not names]:
