@@ -243,7 +243,7 @@ def change(settings: Any, part: str, changes: Sequence[tuple[str, str, str]]) ->
     """The settings with all changes of their part made, in order."""
     for its, field, value in changes:
         if its == part:
-            settings = assign(settings, field, value)
+            settings = assign(settings, field, value, "" if part == "recipe" else f"{part}.")
     return settings
 
 

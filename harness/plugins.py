@@ -1,4 +1,4 @@
-"""What can be chosen by name: strategies, samplers, similarities and benchmarks; finds them without importing torch."""
+"""Registries of what is chosen by name: strategies, samplers, similarities, benchmarks; none imports torch."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from methods.similarity import SIMILARITIES
 
 
 class UnknownName(ValueError):
-    """A name that stands for nothing; the message says what there is."""
+    """Name that stands for nothing; the message says which there are."""
 
 
 class Misfit(ValueError):
-    """A class from outside that does not keep its contract; the message says in what."""
+    """Class of the user's that does not keep its contract; the message says in what."""
 
 
 class Contract(NamedTuple):
-    """What a class from outside must be, checked before it is used."""
+    """Contract that a class of the user's must keep, checked before the class is used."""
 
     kind: str
     base: type  # that it inherits from
@@ -54,16 +54,16 @@ class Verb(Protocol):
         """Do what the parsed options ask for; args.line holds the whole command line."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The error for a name that is not among the known ones."""
+def unknown(kind: str, name: str, known: Iterable[str], owner: str = "") -> UnknownName:
+    """Return the error for a name that is not among the known ones; owner is what was typed before the name."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UnknownName(f"no {kind} {name!r}: {hint}choose from {', '.join(names)}")
+    hint = f"did you mean {owner + near[0]!r}? " if near else ""
+    return UnknownName(f"no {kind} {owner + name!r}: {hint}choose from {', '.join(names)}")
 
 
 def strategy_files() -> dict[str, Path]:
-    """Name → file of every strategy in methods/strategies."""
+    """Return name → file of every strategy in methods/strategies."""
     folder = Path(methods.strategies.__path__[0])
     return {file.stem: file for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_")}
 
@@ -79,10 +79,11 @@ def verb(name: str) -> Verb:
     return cast("Verb", importlib.import_module(f"harness.verbs.{name}"))
 
 
-def strategy(name: str) -> Any:
-    """The strategy class of a name, or of a dotted path outside the checkout such as mine.corners."""
+def strategy(name: str) -> type[Strategy]:
+    """Return the strategy class of a name, or of a dotted path outside the checkout such as mine.corners."""
     modules = {one: f"methods.strategies.{one}" for one in strategy_files()}
-    return chosen(name, modules, Contract("strategy", Strategy, ("__call__",)))
+    found: type[Strategy] = chosen(name, modules, Contract("strategy", Strategy, ("__call__",)))
+    return found
 
 
 def benchmark_modules() -> dict[str, str]:
@@ -111,13 +112,13 @@ def benchmark_name(file: Path) -> str | None:
 
 
 def benchmark(name: str) -> type[AnyBenchmark]:
-    """The benchmark class of a name, or of a dotted path outside the checkout such as mine.linear."""
+    """Return the benchmark class of a name, or of a dotted path outside the checkout such as mine.linear."""
     contract = Contract("benchmark", Benchmark, ("name", "prepare", "evaluate"), ("encoder",))
     return cast("type[AnyBenchmark]", chosen(name, benchmark_modules(), contract))
 
 
 def chosen(name: str, modules: Mapping[str, str], contract: Contract) -> Any:
-    """The class that one of our modules exports, or one from outside, which must keep the contract."""
+    """Return the class that a module of ours exports, or one of the user's, which must keep the contract."""
     attribute = contract.kind.upper()
     if dotted(name):
         found = exported(name, attribute, contract.kind)
@@ -129,8 +130,8 @@ def chosen(name: str, modules: Mapping[str, str], contract: Contract) -> Any:
     return exported(modules[name], attribute, contract.kind)
 
 
-def misfit(found: Any, path: str, contract: Contract) -> str | None:
-    """What keeps a class of that path from keeping a contract; None where nothing does."""
+def misfit(found: object, path: str, contract: Contract) -> str | None:
+    """Return in what a class of that path breaks the contract; None where it keeps it."""
     if not isinstance(found, type):
         return "is not a class"
     if contract.base not in found.__mro__:
@@ -140,6 +141,8 @@ def misfit(found: Any, path: str, contract: Contract) -> str | None:
     known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(found)}
     if bare := [field for field, needed in known.items() if needed]:
         return f"has fields without a default: {', '.join(bare)}"
+    if taken := [one for one in known if one == "name" or hasattr(contract.base, one)]:
+        return f"has a setting {', '.join(taken)}, a name of harness's own: rename it, or annotate it as ClassVar"
     if missing := [one for one in contract.members if getattr(found, one, None) is getattr(contract.base, one, None)]:
         return f"does not define {', '.join(missing)}"
     if missing := [one for one in contract.fields if one not in known]:
@@ -150,12 +153,12 @@ def misfit(found: Any, path: str, contract: Contract) -> str | None:
 
 
 def dotted(name: str) -> bool:
-    """Whether a name is a path to a module of the user's own, such as mine.corners."""
+    """Return whether a name is a path to a module of the user's, such as mine.corners."""
     return re.fullmatch(r"\w+(\.\w+)+", name) is not None
 
 
 def exported(path: str, attribute: str, kind: str) -> Any:
-    """What a module exports."""
+    """Return what a module exports under a name; UnknownName where it exports none."""
     module = imported(path, kind)
     if not hasattr(module, attribute):
         raise UnknownName(f"no {kind} in {path!r}: the module does not set {attribute}")
@@ -163,7 +166,7 @@ def exported(path: str, attribute: str, kind: str) -> Any:
 
 
 def imported(path: str, kind: str) -> ModuleType:
-    """A module, also of the folder where the user stands; its own broken import is not reported as an unknown name."""
+    """Import a module, also of the current folder; its own broken import is not reported as an unknown name."""
     sys.path[:0] = [""] if "" not in sys.path else []
     try:
         return importlib.import_module(path)
@@ -174,7 +177,7 @@ def imported(path: str, kind: str) -> ModuleType:
 
 
 def summaries() -> dict[str, dict[str, str]]:
-    """Kind → name → one line, of everything that can be chosen here."""
+    """Return kind → name → one line, of everything that can be chosen by name."""
     return {
         "strategies": {name: first_line(docstring(file)) for name, file in strategy_files().items()},
         "samplers": {name: first_line(inspect.getdoc(found)) for name, found in SAMPLERS.items()},
@@ -185,10 +188,10 @@ def summaries() -> dict[str, dict[str, str]]:
 
 
 def docstring(file: Path) -> str | None:
-    """A module's docstring, read without running it."""
+    """Return a module's docstring, read without running it."""
     return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
 
 
 def first_line(text: str | None) -> str:
-    """The first line of a docstring."""
+    """Return the first line of a docstring."""
     return text.splitlines()[0] if text else ""

@@ -1,4 +1,4 @@
-"""Settings as words and as records: FIELD=VALUE changes one field of a frozen dataclass, `describe` writes all."""
+"""Settings as options and as records: FIELD=VALUE changes one field of a frozen dataclass, `describe` writes all."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.plugins import UnknownName, unknown
 from methods.boxes import BOXES, Boxes
 from methods.sampling import SAMPLERS, Sampler
 from methods.similarity import SIMILARITIES, Similarity
 
-Settings = TypeVar("Settings")
-Options = TypeVar("Options")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+Options = TypeVar("Options", bound="DataclassInstance")
 CHOICES: dict[Any, Mapping[str, Any]] = {  # a field's type → what it may be
     Sampler: SAMPLERS,
     Boxes: BOXES,
@@ -26,37 +29,45 @@ NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
 class BadValue(ValueError):
-    """A value that a field cannot take."""
+    """Value that a field cannot take."""
 
 
 @cache
-def hints_of(kind: Any) -> dict[str, Any]:
-    """A field's type by its name; asking anew would be most of the time of `restore`."""
+def hints_of(kind: type[DataclassInstance]) -> dict[str, Any]:
+    """Return field → type; without the cache it would be most of the time of `restore`."""
     return get_type_hints(kind)
 
 
-def assign(settings: Settings, path: str, text: str) -> Settings:
-    """The settings with the field at a dotted path set from text, for instance sampler.side=5.
+def assign(settings: Settings, path: str, text: str, owner: str = "") -> Settings:
+    """Return the settings with the field at a dotted path set from text, for instance sampler.side=5.
 
-    Raises UnknownName for a field that does not exist, BadValue for a value of the wrong kind, and whatever
-    ValueError the settings themselves raise for a value out of range.
+    owner is what the user typed before the path, such as "strategy."; every error names the field with it. Raises
+    UnknownName for a field that does not exist, BadValue for a value of the wrong kind, and whatever ValueError the
+    settings themselves raise for a value out of range.
     """
     name, _, rest = path.partition(".")
-    hints = hints_of(type(settings))  # type: ignore[arg-type]
-    known = [field.name for field in fields(settings)]  # type: ignore[arg-type]
+    hints = hints_of(type(settings))
+    known = [field.name for field in fields(settings)]
+    if not known:
+        raise UnknownName(f"no field {owner + name!r}: there are none to set")
     if name not in known:
-        raise unknown("field", name, known) if known else UnknownName(f"no field {name!r}: there are none to set")
+        raise unknown("field", name, known, owner)
     current = getattr(settings, name)
     if rest and current is None and is_dataclass(get_args(hints[name])[0]):
         current = get_args(hints[name])[0]()  # absent so far: its fields are set on its defaults
     if rest and not is_dataclass(current):
-        raise UnknownName(f"no field {path!r}: {name} has no fields of its own")
-    value = assign(current, rest, text) if rest else parse(path, text, hints[name])
-    return replace(settings, **{name: value})  # type: ignore[type-var]
+        raise UnknownName(f"no field {owner + path!r}: {name} has no fields of its own")
+    value = assign(current, rest, text, f"{owner}{name}.") if rest else parse(owner + path, text, hints[name])
+    try:
+        return replace(settings, **{name: value})
+    except ValueError as error:
+        if str(error).startswith(tuple(f"{field}=" for field in known)):  # else it is about more than one field
+            error.args = (f"{owner}{error}",)
+        raise
 
 
 def parse(name: str, text: str, hint: Any) -> Any:
-    """A value of the hinted type from text."""
+    """Return a value of the hinted type from text; BadValue names the field where the text is none."""
     if hint in CHOICES:
         return choice(name, text, CHOICES[hint])
     if get_origin(hint) is Literal:
@@ -73,15 +84,15 @@ def parse(name: str, text: str, hint: Any) -> Any:
 
 
 def sequence(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A tuple from comma-separated text."""
+    """Return a tuple from comma-separated text."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if kinds[-1] is not Ellipsis and len(parts) != len(kinds):
         raise BadValue(f"{name}={text}: {len(kinds)} values were expected, separated by commas")
     return tuple(parse(name, part, kinds[0]) for part in parts)
 
 
-def number(name: str, text: str, hint: Any) -> Any:
-    """An int or a float from text; not-a-number, infinity and what no integer of torch's can hold are refused."""
+def number(name: str, text: str, hint: type[int] | type[float]) -> int | float:
+    """Return an int or a float from text; BadValue for NaN, infinity and an int of more than 64 bits."""
     try:
         value = hint(text)
     except ValueError:
@@ -92,7 +103,7 @@ def number(name: str, text: str, hint: Any) -> Any:
 
 
 def choice(name: str, text: str, choices: Mapping[str, Any]) -> Any:
-    """What a name stands for; a class among the choices gives its default instance."""
+    """Return what a name stands for; of a class among the choices its default instance."""
     if text not in choices:
         raise BadValue(f"{name}={text}: choose from {', '.join(choices)}")
     found = choices[text]
@@ -101,11 +112,11 @@ def choice(name: str, text: str, choices: Mapping[str, Any]) -> Any:
 
 def read_options(kind: type[Options], args: argparse.Namespace) -> Options:
     """Return a dataclass whose fields are named as options; an option that was not typed keeps its default."""
-    present = {field.name: getattr(args, field.name) for field in fields(kind) if hasattr(args, field.name)}  # type: ignore[arg-type]
+    present = {field.name: getattr(args, field.name) for field in fields(kind) if hasattr(args, field.name)}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in present.items()})
 
 
-def write_options(options: Any) -> list[str]:
+def write_options(options: DataclassInstance) -> list[str]:
     """Return the options of such a dataclass that differ from their defaults, as they are typed on a command line."""
     line: list[str] = []
     for field in fields(options):
@@ -117,13 +128,13 @@ def write_options(options: Any) -> list[str]:
     return line
 
 
-def describe(settings: Any) -> dict[str, Any]:
-    """Every field as plain JSON values; what was chosen by name is written as that name."""
+def describe(settings: DataclassInstance) -> dict[str, Any]:
+    """Return every field as plain JSON values; what was chosen by name is written as that name."""
     return {field.name: plain(getattr(settings, field.name)) for field in fields(settings)}
 
 
-def plain(value: Any) -> Any:
-    """One value as JSON has it."""
+def plain(value: object) -> Any:
+    """Return one value as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
         named = any(type(value) in choices.values() for choices in CHOICES.values())
         return {**({"name": name_of(type(value))} if named else {}), **describe(value)}
@@ -133,7 +144,7 @@ def plain(value: Any) -> Any:
 
 
 def restore(settings: Settings, described: Mapping[str, Any], path: str = "") -> Settings:
-    """The settings with every field, from a dotted path on, as `describe` wrote it: its inverse. Raises as `assign`."""
+    """Return the settings with every field, from a dotted path on, as `describe` wrote it. Raises as `assign`."""
     for name, value in described.items():
         field = path + name
         if isinstance(value, Mapping):
@@ -145,8 +156,8 @@ def restore(settings: Settings, described: Mapping[str, Any], path: str = "") ->
     return settings
 
 
-def name_of(chosen: Any) -> str:
-    """The name under which a function or class is chosen."""
+def name_of(chosen: object) -> str:
+    """Return the name under which a function or class is chosen."""
     return next(name for choices in CHOICES.values() for name, found in choices.items() if found is chosen)
 
 

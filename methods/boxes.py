@@ -111,10 +111,10 @@ class Scrl:
 
     def __post_init__(self) -> None:
         """Refuse what no box can be made from."""
-        require("strategy.boxes.count", self.count, self.count >= 1, "at least 1")
-        require("strategy.boxes.min_side", self.min_side, 1 <= self.min_side < SIDE, f"between 1 and {SIDE - 1}")
-        require("strategy.boxes.iou", self.iou, self.iou > 0, "above 0")
-        require("strategy.boxes.tries", self.tries, self.tries >= 1, "at least 1")
+        require("count", self.count, self.count >= 1, "at least 1")
+        require("min_side", self.min_side, 1 <= self.min_side < SIDE, f"between 1 and {SIDE - 1}")
+        require("iou", self.iou, self.iou > 0, "above 0")
+        require("tries", self.tries, self.tries >= 1, "at least 1")
 
     def __call__(self, first: Tensor, second: Tensor, draw: Stream) -> Pairs:
         """Boxes in the order of their acceptance, cut at the views' edges."""

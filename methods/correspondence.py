@@ -6,17 +6,23 @@ C embedding channels · N query sites · M key sites.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import Field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from methods.recipe import Heads, Region
+from methods.recipe import Heads, Recipe
 from methods.similarity import Similarity
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from methods.boxes import Pairs
+
+    Weighted = tuple[nn.Module, Callable[[int], float]]  # Loss → scalar, and its weight in an epoch
 
 
 class FeatureMap(NamedTuple):
-    """What a strategy may look at in one view."""
+    """One view as a strategy sees it."""
 
     cells: Tensor  # [B, H·W, D] backbone features, row-major
     box: Tensor  # [B, 4] where the view lies in its source, x0 > x1 if mirrored
@@ -28,7 +34,7 @@ class FeatureMap(NamedTuple):
 
 
 class Correspondence(NamedTuple):
-    """Which sites of two views should agree, and how much."""
+    """Sites of two views that should agree, and how much."""
 
     query: Tensor  # Q [B, N, H·W] rows that read the sites of the predicting view
     key: Tensor  # K [B, M, H·W] rows that read the sites of the predicted view
@@ -36,39 +42,36 @@ class Correspondence(NamedTuple):
 
 
 def per_matched_image(total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over an image's pairs, then over the images that have any (METHODS 0.5, location)."""
+    """Average over each image's pairs, then over the images that have any (METHODS 0.5, location)."""
     matched = weight > 0
     return (total / weight.where(matched, weight.new_ones(()))).sum(), matched.sum()
 
 
 def per_pair(total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over all pairs of the batch, whatever image they are of (METHODS 0.5, candidate regions)."""
+    """Average over all pairs of the batch, whatever image they are of (METHODS 0.5, candidate regions)."""
     return total.sum(), weight.sum()
 
 
 class Strategy(Protocol):
-    """A rule that links sites of two views: a frozen dataclass whose fields are its settings.
+    """Rule that links sites of two views: a frozen dataclass whose fields are its settings.
 
-    A strategy inherits from this class and declares only in what it differs.
+    A strategy inherits from this class, defines `__call__` and overrides below only what differs.
     """
 
-    trains: bool = True  # False: a control that leaves the backbone as it was initialised
-    directed: bool = False  # True: called again for the other direction instead of mirrored
-    heads: Heads | None = None  # None: the recipe's
-    similarity: Similarity | None = None  # None: the recipe's
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    trains: ClassVar[bool] = True  # False: a control that leaves the backbone as it was initialised
+    directed: ClassVar[bool] = False  # True: called again for the other direction instead of mirrored
+    regional: ClassVar[bool] = False  # True: the largest channel of z is a site's region, which figures colour
+    heads: ClassVar[Heads | None] = None  # None: the recipe's
+    similarity: ClassVar[Similarity | None] = None  # None: the recipe's
 
     @property
     def pools_first(self) -> bool:
-        """Whether sites are pooled from the cells and then embedded; else every cell is embedded and then read."""
+        """Return whether sites are pooled from the cells and then embedded; else each cell is embedded, then read."""
         return False
 
-    @property
-    def region(self) -> Region | None:
-        """The loss on soft regions beside the pairs' (METHODS 7), None for none."""
-        return None
-
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
-        """Link the sites of the predicting view with those of the predicted one.
+        """Return which sites of the predicting view agree with which of the predicted one, and how much.
 
         Called without gradient and in fp32. similarity is the one that the loss uses, for a strategy that chooses
         its sites by it.
@@ -76,8 +79,20 @@ class Strategy(Protocol):
         ...
 
     def average(self, total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn each image's weighted distance [B] and weight [B] into (numerator, count), both scalars.
+        """Return (numerator, count) of the batch's mean from each image's weighted distance [B] and weight [B].
 
-        Split so that ranks can add up (METHODS 12.11).
+        Two scalars, so that each can be summed over ranks (METHODS 12.11).
         """
         return per_matched_image(total, weight)
+
+    def branches(self, recipe: Recipe, inputs: int) -> Sequence[Weighted]:
+        """Return losses that are added to the correspondence's, for cells of `inputs` channels.
+
+        Each is a module, called with the step's Loss (methods/pixsim.py) and returning a scalar, and a function of the
+        epoch, counted from 0, that returns its weight.
+        """
+        return ()
+
+    def outlines(self, query: FeatureMap, key: FeatureMap) -> Pairs | None:
+        """Return the boxes over which the sites are averages, which figures draw; None for sites that are points."""
+        return None

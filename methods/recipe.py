@@ -32,9 +32,9 @@ class Region:
 
     def __post_init__(self) -> None:
         """Refuse what no loss can be made from."""
-        require("strategy.region.weight", self.weight, self.weight >= 0, "at least 0")
-        require("strategy.region.tau", self.tau, self.tau > 0, "above 0")
-        require("strategy.region.start_epoch", self.start_epoch, self.start_epoch >= 0, "at least 0")
+        require("weight", self.weight, self.weight >= 0, "at least 0")
+        require("tau", self.tau, self.tau > 0, "above 0")
+        require("start_epoch", self.start_epoch, self.start_epoch >= 0, "at least 0")
 
     def weight_at(self, epoch: int) -> float:
         """The weight in an epoch, counted from 0."""

@@ -34,7 +34,7 @@ class Regular:
 
     def __post_init__(self) -> None:
         """Refuse a grid without points."""
-        require("strategy.sampler.side", self.side, self.side >= 1, "at least 1")
+        require("side", self.side, self.side >= 1, "at least 1")
 
     def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
         """Row-major points [B, side², 2], x fastest."""
@@ -54,7 +54,7 @@ class Uniform:
 
     def __post_init__(self) -> None:
         """Refuse a sample without points."""
-        require("strategy.sampler.points", self.points, self.points >= 1, "at least 1")
+        require("points", self.points, self.points >= 1, "at least 1")
 
     def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
         """Points [B, points, 2]."""
@@ -71,9 +71,9 @@ class Biased:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be sampled."""
-        require("strategy.sampler.points", self.points, self.points >= 1, "at least 1")
-        require("strategy.sampler.k", self.k, self.k >= 1, "at least 1")
-        require("strategy.sampler.beta", self.beta, 0 <= self.beta <= 1, "between 0 and 1")
+        require("points", self.points, self.points >= 1, "at least 1")
+        require("k", self.k, self.k >= 1, "at least 1")
+        require("beta", self.beta, 0 <= self.beta <= 1, "between 0 and 1")
 
     def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
         """The int(β·points) most dissimilar of int(k·points) candidates, then fresh uniform points [B, points, 2]."""

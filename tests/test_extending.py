@@ -107,10 +107,11 @@ def test_the_table_is_filled_by_its_own_commands(mine: Path, capsys: pytest.Capt
 
 
 def test_corners_link_the_same_places(mine: Path) -> None:
-    strategy, query, key = plugins.strategy("mine.corners")(), maps(BOXES, 0, (14, 14)), maps(OTHERS, 5, (14, 14))
+    kind: Any = plugins.strategy("mine.corners")
+    strategy, query, key = kind(), maps(BOXES, 0, (14, 14)), maps(OTHERS, 5, (14, 14))
     found, back = strategy(query, key, cosine), strategy(key, query, cosine)
     centres = [geometry.to_source(geometry.centres(view.shape, view.box), view.box) for view in (query, key)]
-    inner = strategy.__class__(inset=0.4)(query, key, cosine)
+    inner = kind(inset=0.4)(query, key, cosine)
     here, there = inner.query @ centres[0], inner.key @ centres[1]
     linked = inner.weight.any(2)
     assert linked.sum() == 4 * (BATCH - 1)
@@ -203,12 +204,20 @@ BENCHMARK = FILES["mine/linear.py"]
         ("strategy", "@dataclass(frozen=True)", "", "STRATEGY is not a dataclass: @dataclass(frozen=True) is missing"),
         ("strategy", "inset: float = 0.1", "inset: float", "has fields without a default: inset"),
         ("strategy", "def __call__", "def call", "does not define __call__"),
+        (
+            "strategy",
+            "inset: float",
+            "directed: bool = True\n    inset: float",
+            "has a setting directed, a name",
+        ),
+        ("strategy", "inset: float", "name: str = ''\n    inset: float", "has a setting name, a name of harness's"),
         ("benchmark", "Linear(Benchmark[Photos])", "Linear", "does not inherit from benchmarks.Benchmark"),
         ("benchmark", "@dataclass(frozen=True)", "", "BENCHMARK is not a dataclass"),
         ("benchmark", "def prepare", "def prepared", "does not define prepare"),
         ("benchmark", "def evaluate", "def evaluated", "does not define evaluate"),
         ("benchmark", "name: ClassVar[str] = __name__", "", "does not define name"),
         ("benchmark", 'encoder: str = "resnet18"', 'encoder = "resnet18"', "has no field encoder"),
+        ("benchmark", "name: ClassVar[str]", "name: str", "has a setting name, a name of harness's own"),
         ("benchmark", "= __name__", "= 'linear'", "is named 'linear' and would not be found again"),
     ],
 )
@@ -232,8 +241,11 @@ def test_misfits_are_refused_by_name(
         ("--strategy location --benchmark mine.line", "no benchmark 'mine.line': Python finds no module 'mine.line'"),
         ("--strategy .corners", "no strategy '.corners'"),
         ("--strategy location --benchmark mine..linear", "no benchmark 'mine..linear'"),
-        ("--strategy mine.corners --set strategy.inst=1", "did you mean 'inset'?"),
-        ("--strategy location --benchmark mine.linear --set benchmark.ridge=big", "ridge=big: a number was expected"),
+        ("--strategy mine.corners --set strategy.inst=1", "did you mean 'strategy.inset'?"),
+        (
+            "--strategy location --benchmark mine.linear --set benchmark.ridge=big",
+            "benchmark.ridge=big: a number was expected",
+        ),
     ],
 )
 def test_bad_words_are_refused(words: str, says: str, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:

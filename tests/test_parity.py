@@ -15,8 +15,9 @@ from methods import geometry
 from methods.boxes import Pairs, Scrl, Windows
 from methods.chance import Stream
 from methods.correspondence import Correspondence, FeatureMap
-from methods.pixsim import Branch, Loss, RegionBranch
+from methods.pixsim import Branch, Loss
 from methods.recipe import Heads, Recipe, Region
+from methods.regions import RegionBranch
 from methods.sampling import Biased
 from methods.similarity import cosine, cross_entropy, distance
 from methods.strategies.candidate_regions import roi_align_rows

@@ -5,7 +5,8 @@ import torch
 import torchvision
 
 from methods.encoder import build_encoder, width
-from methods.pixsim import Branch, predictor, projector
+from methods.heads import predictor, projector
+from methods.pixsim import Branch
 from methods.recipe import Heads, Recipe
 from methods.similarity import cosine, cross_entropy
 from methods.strategies.simsiam import SimSiam

@@ -14,7 +14,8 @@ from methods import geometry
 from methods.boxes import Scrl, Windows, carry, turned, windows
 from methods.chance import Stream
 from methods.correspondence import Correspondence, FeatureMap, Strategy
-from methods.pixsim import Branch, Sites, mirror
+from methods.heads import Sites
+from methods.pixsim import Branch, mirror
 from methods.recipe import Heads, Recipe
 from methods.sampling import Biased, Regular, Uniform
 from methods.similarity import cosine, cross_entropy

@@ -1,6 +1,8 @@
 """Settings from words and back to records."""
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -47,10 +49,29 @@ def test_fields_take_values_of_their_kind() -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_choices(
-    settings: object, field: str, value: str, error: type[Exception], says: str
+    settings: Any, field: str, value: str, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         assign(settings, field, value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "owner", "field", "value", "says"),
+    [
+        (CandidateRegions(), "strategy.", "boxes.count", "0", "strategy.boxes.count=0: must be at least 1"),
+        (CandidateRegions(), "strategy.", "boxes", "sclr", "strategy.boxes=sclr: choose from resim, scrl"),
+        (CandidateRegions(), "strategy.", "boxes.cout", "1", "no field 'strategy.boxes.cout': did you mean 'strategy."),
+        (LocationRegion(), "strategy.", "region.tau", "0", "strategy.region.tau=0.0: must be above 0"),
+        (Scenes(), "benchmark.", "batch", "0", "benchmark.batch=0: "),
+        (Recipe(), "", "heads.out", "x", "heads.out=x: a whole number was expected"),
+        (Recipe(), "", "crop", "2", "crop=2.0: must be between 0 and 1"),
+    ],
+)
+def test_an_error_names_the_field_as_it_was_typed(settings: Any, owner: str, field: str, value: str, says: str) -> None:
+    if field == "boxes.count":
+        settings = assign(settings, "boxes", "scrl")
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}"):
+        assign(settings, field, value, owner)
 
 
 def test_records_name_what_was_chosen_by_name() -> None:

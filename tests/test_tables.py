@@ -153,8 +153,10 @@ def test_a_table_of_scores_reads_no_curve(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_row_that_the_words_mean_nothing_to_says_so() -> None:
     found = lines([], ["--set", "strategy.min_overlap=5"])
     assert (found["location"].missing, found["shuffled"].missing) == (None, None)
-    assert str(found["SimSiam"].missing).startswith("no field 'min_overlap'")
-    assert "SimSiam: no field 'min_overlap'" in render.render("A1", list(found.values()), "demo", False, "text")
+    assert str(found["SimSiam"].missing).startswith("no field 'strategy.min_overlap'")
+    assert "SimSiam: no field 'strategy.min_overlap'" in render.render(
+        "A1", list(found.values()), "demo", False, "text"
+    )
 
 
 def test_both_tables_hold_nine_experiments_and_two_controls() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from methods import geometry
-from methods.boxes import Boxes, Windows
+from methods.boxes import Boxes, Pairs, Windows
 from methods.chance import Stream
 from methods.correspondence import Correspondence, FeatureMap, Strategy, per_pair
 from methods.recipe import choose
@@ -30,7 +30,7 @@ class CandidateRegions(Strategy):
 
     def __post_init__(self) -> None:
         """Refuse an offset between the two conventions."""
-        choose("strategy.roi_offset", self.roi_offset, (0.5, 0.0))
+        choose("roi_offset", self.roi_offset, (0.5, 0.0))
 
     @property
     def pools_first(self) -> bool:
@@ -39,10 +39,14 @@ class CandidateRegions(Strategy):
 
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
         """Q, K [B, N, H·W] average N boxes; W [B, N, N] is the identity on those that both views show."""
-        pairs = self.boxes(query.box, key.box, Stream(query.seed))
+        pairs = self.outlines(query, key)
         return Correspondence(
             self.read(pairs.first, query), self.read(pairs.second, key), pairs.valid.to(query.box.dtype).diag_embed()
         )
+
+    def outlines(self, query: FeatureMap, key: FeatureMap) -> Pairs:
+        """Return the N boxes [B, N, 4] of each view, and which of them both views show."""
+        return self.boxes(query.box, key.box, Stream(query.seed))
 
     def read(self, boxes: Tensor, view: FeatureMap) -> Tensor:
         """Rows [B, N, H·W] that average a view over boxes [B, N, 4] of its unit square."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from methods import geometry
 from methods.correspondence import Correspondence, FeatureMap, Strategy, per_pair
@@ -20,7 +20,7 @@ class FeatureSimilarity(Strategy):
     match_on: Literal["backbone", "projection"] = "backbone"  # the features that are compared
     scope: Literal["full", "intersection"] = "full"  # all cells, or those whose centre both views show
 
-    directed = True
+    directed: ClassVar[bool] = True
     average = staticmethod(per_pair)
 
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:

@@ -23,7 +23,7 @@ class PixelDistance(Strategy):
 
     def __post_init__(self) -> None:
         """Refuse a radius that links nothing."""
-        require("strategy.radius", self.radius, self.radius > 0, "above 0")
+        require("radius", self.radius, self.radius > 0, "above 0")
 
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
         """Q and K [B, H·W, H·W] are identities; W [B, H·W, H·W] is one where cells lie close together, else zero."""

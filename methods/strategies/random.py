@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.similarity import Similarity
@@ -12,7 +13,7 @@ from methods.similarity import Similarity
 class Random(Strategy):
     """Links nothing and trains nothing; the paper's scratch line (METHODS 11.3)."""
 
-    trains = False
+    trains: ClassVar[bool] = False
 
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
         """No sites: Q [B, 0, H·W], K [B, 0, H·W], W [B, 0, 0]."""
