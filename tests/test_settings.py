@@ -60,7 +60,13 @@ def test_what_makes_no_sense_is_refused_with_the_choices(
     [
         (CandidateRegions(), "strategy.", "boxes.count", "0", "strategy.boxes.count=0: must be at least 1"),
         (CandidateRegions(), "strategy.", "boxes", "sclr", "strategy.boxes=sclr: choose from resim, scrl"),
-        (CandidateRegions(), "strategy.", "boxes.cout", "1", "no field 'strategy.boxes.cout': did you mean 'strategy."),
+        (
+            CandidateRegions(),
+            "strategy.",
+            "boxes.lattic",
+            "1",
+            "no field 'strategy.boxes.lattic': did you mean 'strategy.",
+        ),
         (LocationRegion(), "strategy.", "region.tau", "0", "strategy.region.tau=0.0: must be above 0"),
         (Scenes(), "benchmark.", "batch", "0", "benchmark.batch=0: "),
         (Recipe(), "", "heads.out", "x", "heads.out=x: a whole number was expected"),

@@ -1,27 +1,35 @@
 """The contract of every strategy in methods/strategies, and what single ones promise."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks.resuming.training import Training
-from harness import plugins
+from harness import ROOT, plugins
 from harness.engine.backbones import Pretraining
 from harness.engine.pretrain import build_optimizer, train_step
 from harness.experiment import parse
 from methods import geometry
 from methods.correspondence import FeatureMap, Strategy
-from methods.pixsim import PixSim
+from methods.pixsim import Loss, PixSim
 from methods.recipe import Heads, Recipe, Region
-from methods.similarity import cross_entropy
+from methods.similarity import cosine, cross_entropy
+from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.feature_similarity import FeatureSimilarity
 from methods.strategies.location import Location
 from methods.strategies.location_region import LocationRegion
 from methods.strategies.simsiam import SimSiam
 from methods.views import View
 from tests.official import wave
+
+if TYPE_CHECKING:
+    from methods.correspondence import Weighted
 
 BATCH, SIDE = 4, 64
 RECIPE = Recipe(encoder="resnet18", size=SIDE, batch=BATCH, heads=Heads(8, 8, 8))
@@ -205,3 +213,45 @@ def test_a_global_branch_adds_its_weighted_loss() -> None:
     first, second = views()
     plain, both = model(Location())(first, second).value, model(Location(), global_weight=0.5)(first, second).value
     assert plain != both
+
+
+@dataclass(frozen=True)
+class Weighed(Location):
+    """Location with a loss of its own beside it: a constant, from the second epoch on."""
+
+    def branches(self, recipe: Recipe, inputs: int) -> Sequence[Weighted]:
+        return [(Constant(), lambda epoch: 2.0 * epoch)]
+
+
+class Constant(torch.nn.Module):
+    """A loss that is 3, whatever the step."""
+
+    def forward(self, loss: Loss) -> Tensor:
+        return loss.value.new_tensor(3.0)
+
+
+def test_a_strategy_adds_losses_of_its_own_with_the_weight_of_the_epoch() -> None:
+    first, second = views()
+    plain, weighed = model(Location()), model(Weighed())
+    for epoch in (0, 1, 5):
+        found, expected = (network(first, second, epoch).value for network in (weighed, plain))
+        torch.testing.assert_close(found, expected + 6.0 * epoch)
+
+
+@pytest.mark.parametrize("kind", [CandidateRegions, SimSiam])
+def test_the_outlines_are_what_the_sites_average(kind: type[Strategy]) -> None:
+    strategy = kind()
+    query, key = maps(BOXES, 0, (7, 7)), maps(OTHERS, 5, (7, 7))
+    found, boxes = strategy(query, key, cosine), strategy.outlines(query, key)
+    assert boxes is not None
+    for rows, outlines, view in ((found.query, boxes.first, query), (found.key, boxes.second, key)):
+        centres = geometry.centres(view.shape, view.box).expand(len(rows), -1, -1)
+        middle = (outlines[..., :2] + outlines[..., 2:]) / 2
+        inner = boxes.valid & ((middle - 0.5).abs() < 0.15).all(-1)
+        assert inner.any()
+        torch.testing.assert_close((rows @ centres)[inner], middle[inner], atol=0.02, rtol=0)
+
+
+def test_pix_sim_knows_no_strategy_by_name() -> None:
+    source = (ROOT / "methods" / "pixsim.py").read_text(encoding="utf-8")
+    assert not [name for name in plugins.strategy_files() if f"strategies.{name}" in source]

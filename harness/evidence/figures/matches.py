@@ -42,15 +42,12 @@ from harness.presets import PRESETS
 from harness.tables import TABLES
 from methods import geometry
 from methods.boxes import Pairs
-from methods.chance import Stream
 from methods.correspondence import Strategy
 from methods.pixsim import Loss
 from methods.recipe import require
-from methods.strategies.candidate_regions import CandidateRegions
 from methods.views import View, read
 
 COLOURS = SKY, VERMILION, GREEN, YELLOW, PURPLE, BLACK  # of boxes
-WHOLE = GREEN  # of a view that is one site
 HALO = (withStroke(linewidth=1.5, foreground="white"),)  # of letters on a picture
 FADED = 0.6  # contrast of a view under its pairs
 LINES, BOXES = 60, len(COLOURS)  # pairs drawn at most in a panel
@@ -156,7 +153,7 @@ def match_sheet(
     for number, (name, (strategy, loss)) in enumerate(losses.items(), start=1):
         ax = show_views(axes[number], pair, [1 - FADED * (1 - pixels(view)) for view in pair])
         text = count_pairs(loss, show_match(ax, strategy, loss))
-        label(ax, number, name, text if strategy.region is None else f"{text}; colour: region")
+        label(ax, number, name, f"{text}; colour: region" if strategy.regional else text)
     for ax in axes[1 + len(losses) :]:
         ax.set_axis_off()
     figure.text(0.5, 0.05 / height, caption_lines(note, WIDTH), ha="center", va="bottom", fontsize=6, color="0.3")
@@ -191,17 +188,12 @@ def show_source(ax: Axes, source: Image.Image, pair: tuple[View, View]) -> Axes:
 
 
 def show_match(ax: Axes, strategy: Strategy, loss: Loss) -> int:
-    """Draw the pairs of a strategy as boxes, whole views or lines; return how many are drawn."""
-    if isinstance(strategy, CandidateRegions):
-        first, second = loss.views
-        return show_boxes(ax, strategy.boxes(first.box, second.box, Stream(first.seed)))
+    """Draw the pairs of a strategy as boxes, if it outlines its sites, else as lines; return how many are drawn."""
+    if boxes := strategy.outlines(*loss.views):
+        return show_boxes(ax, boxes)
     pairs = evenly_spread(in_views(site_pairs(loss), loss), LINES)
-    if strategy.region is not None:
+    if strategy.regional:
         return show_lines(ax, pairs, np.full(3, 0.25), *region_colours(loss, pairs))
-    if loss.forth.query.shape[1] == 1:  # the one site is the whole view
-        for left in (0.0, 1 + GAP):
-            outline_on_any_ground(ax, (0.04, 0.04, 0.96, 0.96), (left, 0.0), WHOLE)
-        return show_lines(ax, pairs, *[np.array(matplotlib.colors.to_rgb(WHOLE))] * 3)
     return show_lines(ax, pairs, *[place_colours(pairs)] * 3)
 
 
