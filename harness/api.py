@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import nn
 
-    from harness.engine.backbones import Pretraining
+    from harness.experiment import Pretraining
     from methods.pixsim import Loss, PixSim
     from methods.views import View
 

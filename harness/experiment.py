@@ -1,4 +1,4 @@
-"""One experiment: a backbone, pre-trained or given, and a benchmark, from the words of a command line to scores."""
+"""Experiments: a backbone, from a pre-training or a file, and the benchmark that scores it; read from options."""
 
 from __future__ import annotations
 
@@ -14,12 +14,51 @@ from typing import Any, NoReturn
 
 from benchmarks import AnyBenchmark, Images
 from harness import plugins
-from harness.engine.backbones import BackboneFile, Pretraining
 from harness.presets import PRESETS, Preset
-from harness.settings import assign, describe, read_options, restore, write_options
+from harness.settings import change, describe, read_options, restore, split_change, write_options
+from methods.correspondence import Strategy
 from methods.recipe import Recipe
 
-TRIALS = 1000  # at most
+TRIALS = 1000  # at most, of one backbone
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Backbone that a strategy trains: everything that decides its weights, save the seed and the machine."""
+
+    name: str  # the strategy's
+    strategy: Strategy
+    recipe: Recipe
+    embedded: Images | None  # to pre-train on, of a benchmark; None: those of the folder
+    data: str | None  # folder to pre-train on, as the user wrote it
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what is recorded of it."""
+        return {
+            "strategy": {"name": self.name, **describe(self.strategy)},
+            "recipe": describe(self.recipe),
+            "data": self.embedded.id if self.embedded else self.data,
+        }
+
+
+@dataclass(frozen=True)
+class BackboneFile:
+    """Backbone that was trained elsewhere: a file, known by its content."""
+
+    file: Path
+    sha256: str
+    encoder: str  # that it must hold
+
+    @property
+    def name(self) -> str:
+        """Return the first part of its runs' names."""
+        return f"backbone_{self.sha256[:8]}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what is recorded of it: the content alone, whatever the file is called."""
+        return {"backbone": self.sha256}
 
 
 @dataclass(frozen=True)
@@ -34,7 +73,7 @@ class Experiment:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is recorded, and compared when a table looks for its runs."""
+        """Return what is recorded, and compared when a table looks for its runs."""
         return {
             **self.backbone.settings,
             "benchmark": {"name": self.benchmark.name, **describe(self.benchmark)},
@@ -45,27 +84,27 @@ class Experiment:
 
     @property
     def run_id(self) -> str:
-        """The name of its run: the backbone's, seed, a hash of all settings, and any but the first trial."""
+        """Return its run's name: the backbone's, the seed, a hash of all settings, and the trial unless the first."""
         settings = {name: value for name, value in self.settings.items() if name != "trial"}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         return f"{self.backbone.name}-s{self.seed}-{digest[:8]}" + (f"-t{self.trial}" if self.trial else "")
 
     @property
     def tuning_seed(self) -> int:
-        """Of all that is random in the benchmark, equal for all backbones: in the first trial the run's seed."""
+        """Return the benchmark's seed, the same for every backbone: in the first trial the run's own."""
         digest = hashlib.sha256(f"{self.seed} {self.trial}".encode()).digest()
         return int.from_bytes(digest[:4], "big") if self.trial else self.seed
 
     def divide(self, count: int) -> None:
-        """ValueError where so many processes cannot share its batches evenly."""
-        trained = {"batch": self.backbone.recipe.batch} if isinstance(self.backbone, Pretraining) else {}
+        """Raise ValueError if its batches cannot be divided evenly among so many processes."""
+        pretrained = {"batch": self.backbone.recipe.batch} if isinstance(self.backbone, Pretraining) else {}
         tuned = {"benchmark.batch": vars(self.benchmark)["batch"]} if self.benchmark.distributed else {}
-        for name, batch in {**trained, **tuned}.items():
+        for name, batch in {**pretrained, **tuned}.items():
             if batch % count:
                 raise ValueError(f"{name}={batch}: cannot be divided among {count} processes")
 
     def trials(self, count: int) -> list[Experiment]:
-        """The first trials of this backbone; ValueError for none, or more than anybody makes."""
+        """Return the first trials of this backbone; ValueError for none and for more than TRIALS."""
         if not 1 <= count <= TRIALS:
             raise ValueError(f"--trials {count}: 1 to {TRIALS} were expected")
         return [replace(self, trial=trial) for trial in range(count)]
@@ -146,46 +185,46 @@ def parse(line: Sequence[str]) -> Experiment:
     return build(read_line(line))
 
 
-def build(given: Options) -> Experiment:
-    """The experiment of parsed words; a ValueError says which word stands for nothing and what there is."""
-    if not 0 <= given.seed < 2**32:  # numpy's, which the fine-tuning uses, ends there
-        raise ValueError(f"--seed {given.seed}: must be at least 0 and below 2**32")
-    if given.preset not in PRESETS:
-        raise plugins.unknown("preset", given.preset, PRESETS)
-    preset = PRESETS[given.preset]
-    changes = [split_change(change) for change in given.set]
+def build(options: Options) -> Experiment:
+    """Return the experiment of parsed options; ValueError names the option that means nothing and what exists."""
+    if not 0 <= options.seed < 2**32:  # numpy's, which the fine-tuning uses, ends there
+        raise ValueError(f"--seed {options.seed}: must be at least 0 and below 2**32")
+    if options.preset not in PRESETS:
+        raise plugins.unknown("preset", options.preset, PRESETS)
+    preset = PRESETS[options.preset]
+    changes = [split_change(change) for change in options.set]
     recipe = change(preset.recipe, "recipe", changes)
-    benchmark = change(base_benchmark(preset, given.benchmark, recipe.encoder), "benchmark", changes)
+    benchmark = change(base_benchmark(preset, options.benchmark, recipe.encoder), "benchmark", changes)
     if benchmark.encoder != recipe.encoder:
         raise ValueError(f"benchmark.encoder={benchmark.encoder}: the backbone is {recipe.encoder}")
-    if given.backbone is None:
-        backbone: Pretraining | BackboneFile = pretraining(given, preset, recipe, benchmark, changes)
+    if options.backbone is None:
+        backbone: Pretraining | BackboneFile = pretraining(options, preset, recipe, benchmark, changes)
     else:
-        backbone = given_backbone(Path(given.backbone), given, recipe.encoder, changes)
-    return Experiment(backbone, benchmark, given.benchmark_data, given.seed)
+        backbone = backbone_file(Path(options.backbone), options, recipe.encoder, changes)
+    return Experiment(backbone, benchmark, options.benchmark_data, options.seed)
 
 
 def pretraining(
-    given: Options, preset: Preset, recipe: Recipe, benchmark: Any, changes: Sequence[tuple[str, str, str]]
+    options: Options, preset: Preset, recipe: Recipe, benchmark: AnyBenchmark, changes: Sequence[tuple[str, str, str]]
 ) -> Pretraining:
-    """What the words train."""
-    if given.strategy is None:
+    """Return the pre-training that the options ask for."""
+    if options.strategy is None:
         raise ValueError(f"--strategy is missing: choose from {', '.join(plugins.strategy_files())}")
     return Pretraining(
-        name=given.strategy,
-        strategy=change(plugins.strategy(given.strategy)(), "strategy", changes),
+        name=options.strategy,
+        strategy=change(plugins.strategy(options.strategy)(), "strategy", changes),
         recipe=recipe,
-        embedded=embedded(preset, benchmark) if given.data is None else None,
-        data=given.data,
+        embedded=embedded(preset, benchmark) if options.data is None else None,
+        data=options.data,
     )
 
 
-def given_backbone(file: Path, given: Options, encoder: str, changes: Sequence[tuple[str, str, str]]) -> BackboneFile:
-    """The file that the words name; ValueError where they also ask for a pre-training."""
+def backbone_file(file: Path, options: Options, encoder: str, changes: Sequence[tuple[str, str, str]]) -> BackboneFile:
+    """Return the file that --backbone names; ValueError if other options ask for a pre-training."""
     trains = [
         f"--set {field}" for part, field, _ in changes if (part, field) != ("recipe", "encoder") and part != "benchmark"
     ]
-    asked = [*(["--strategy"] if given.strategy else []), *(["--data"] if given.data else []), *trains]
+    asked = [*(["--strategy"] if options.strategy else []), *(["--data"] if options.data else []), *trains]
     if asked:
         raise ValueError(f"--backbone {file}: nothing is pre-trained, so {', '.join(asked)} means nothing")
     if not file.is_file():
@@ -195,17 +234,16 @@ def given_backbone(file: Path, given: Options, encoder: str, changes: Sequence[t
 
 
 def rebuild(settings: dict[str, Any]) -> Pretraining:
-    """The pre-training that a record's settings describe; ValueError where this version knows none such."""
+    """Return the pre-training that a record's settings describe; ValueError if this version cannot make it."""
     if "backbone" in settings:
-        raise ValueError("the run's backbone was given as a file, so nothing is known of a pre-training")
+        raise ValueError("the run's backbone came as a file, so nothing is known of a pre-training")
     try:
-        judged, matching = dict(settings["benchmark"]), dict(settings["strategy"])
-        name = matching.pop("name")
-        refuse_code(name, judged["name"])
-        images = embedded_as(settings["data"], restore(plugins.benchmark(judged.pop("name"))(), judged))
+        (name, fields), (other, others) = (split_name(settings[part]) for part in ("strategy", "benchmark"))
+        refuse_code(name, other)
+        images = embedded_as(settings["data"], restore(plugins.benchmark(other)(), others))
         return Pretraining(
             name=name,
-            strategy=restore(plugins.strategy(name)(), matching),
+            strategy=restore(plugins.strategy(name)(), fields),
             recipe=restore(Recipe(), settings["recipe"]),
             embedded=images,
             data=None if images else settings["data"],
@@ -214,8 +252,13 @@ def rebuild(settings: dict[str, Any]) -> Pretraining:
         raise ValueError(f"the record's settings are not a run's ({type(error).__name__}: {error})") from error
 
 
+def split_name(described: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name of a recorded strategy or benchmark, and its fields."""
+    return described["name"], {field: value for field, value in described.items() if field != "name"}
+
+
 def refuse_code(*names: str) -> None:
-    """ValueError for a module outside of the checkout: that a record names one is no reason to run it."""
+    """Raise ValueError for a module outside of the checkout: that a record names one is no reason to run it."""
     for name in names:
         if plugins.dotted(name) and name not in sys.modules:
             raise ValueError(
@@ -229,26 +272,8 @@ def embedded_as(data: str, benchmark: AnyBenchmark) -> Images | None:
     return next((images for images in known if images and images.id == data), None)
 
 
-def split_change(text: str) -> tuple[str, str, str]:
-    """Return the part (recipe, strategy or benchmark), field and value of one --set; `match` is `strategy`."""
-    field, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set {text}: FIELD=VALUE was expected")
-    part, dot, rest = field.partition(".")
-    part = "strategy" if part == "match" else part
-    return (part, rest, value) if dot and part in ("strategy", "benchmark") else ("recipe", field, value)
-
-
-def change(settings: Any, part: str, changes: Sequence[tuple[str, str, str]]) -> Any:
-    """The settings with all changes of their part made, in order."""
-    for its, field, value in changes:
-        if its == part:
-            settings = assign(settings, field, value, "" if part == "recipe" else f"{part}.")
-    return settings
-
-
 def base_benchmark(preset: Preset, name: str | None, encoder: str) -> AnyBenchmark:
-    """The named benchmark, or the preset's, for backbones of that encoder."""
+    """Return the named benchmark, or the preset's, for backbones of that encoder."""
     if name is None or name == preset.benchmark.name:
         return replace(preset.benchmark, encoder=encoder)
     return replace(plugins.benchmark(name)(), encoder=encoder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -64,6 +64,24 @@ def assign(settings: Settings, path: str, text: str, owner: str = "") -> Setting
         if str(error).startswith(tuple(f"{field}=" for field in known)):  # else it is about more than one field
             error.args = (f"{owner}{error}",)
         raise
+
+
+def split_change(text: str) -> tuple[str, str, str]:
+    """Return the part (recipe, strategy or benchmark), field and value of one --set; `match` is `strategy`."""
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text}: FIELD=VALUE was expected")
+    part, dot, rest = field.partition(".")
+    part = "strategy" if part == "match" else part
+    return (part, rest, value) if dot and part in ("strategy", "benchmark") else ("recipe", field, value)
+
+
+def change(settings: Settings, part: str, changes: Sequence[tuple[str, str, str]]) -> Settings:
+    """Return the settings with all changes of their part made, in order."""
+    for its, field, value in changes:
+        if its == part:
+            settings = assign(settings, field, value, "" if part == "recipe" else f"{part}.")
+    return settings
 
 
 def parse(name: str, text: str, hint: Any) -> Any:

@@ -33,10 +33,10 @@ from benchmarks.resuming.training import Training
 from benchmarks.weights import ConvertError, names, read_backbone
 from harness import experiment, plugins, records, tables
 from harness.cli import main
-from harness.engine.backbones import Pretraining
 from harness.evidence.figures import models
 from harness.evidence.render import render
 from harness.evidence.rows import fill_rows
+from harness.experiment import Pretraining
 from harness.settings import describe, restore
 from harness.terminal import one_line
 from methods import views

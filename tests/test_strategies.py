@@ -12,9 +12,8 @@ from torch import Tensor
 
 from benchmarks.resuming.training import Training
 from harness import ROOT, plugins
-from harness.engine.backbones import Pretraining
 from harness.engine.pretrain import build_optimizer, train_step
-from harness.experiment import parse
+from harness.experiment import Pretraining, parse
 from methods import geometry
 from methods.correspondence import FeatureMap, Strategy
 from methods.pixsim import Loss, PixSim

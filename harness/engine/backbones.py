@@ -6,17 +6,14 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks import Images
 from benchmarks.weights import read_backbone
 from harness import ROOT, records
 from harness.engine import distributed, provenance
 from harness.engine.images import list_images, source_folder
-from harness.settings import describe
-from methods.recipe import Recipe
+from harness.experiment import BackboneFile, Pretraining
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
@@ -36,45 +33,6 @@ class BackboneSource(NamedTuple):
     facts: dict[str, Any]  # for the record
     write: Callable[[Path], dict[str, Any]]  # into a run's folder, unless it is there; returns facts of the backbone
     train: Callable[[Path], object] | None = None  # into any folder, with the other ranks; None: not trained here
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """A backbone that a strategy trains: everything that decides its weights, save the seed and the machine."""
-
-    name: str  # the strategy's
-    strategy: Any
-    recipe: Recipe
-    embedded: Images | None  # to pre-train on, of a benchmark; None: those of the folder
-    data: str | None  # folder to pre-train on, as the user wrote it
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What is recorded of it."""
-        return {
-            "strategy": {"name": self.name, **describe(self.strategy)},
-            "recipe": describe(self.recipe),
-            "data": self.embedded.id if self.embedded else self.data,
-        }
-
-
-@dataclass(frozen=True)
-class BackboneFile:
-    """A backbone that was trained elsewhere: a file, known by its content."""
-
-    file: Path
-    sha256: str
-    encoder: str  # that it must hold
-
-    @property
-    def name(self) -> str:
-        """Of its runs."""
-        return f"backbone_{self.sha256[:8]}"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What is recorded of it: the content alone, whatever the file is called."""
-        return {"backbone": self.sha256}
 
 
 def source(

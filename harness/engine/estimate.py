@@ -13,11 +13,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from benchmarks import Cost
 from benchmarks.resuming.training import Training
-from harness.engine.backbones import BackboneFile, Pretraining
 from harness.engine.images import existing_folder, list_images
 from harness.engine.machine import Machine
 from harness.engine.pretrain import build_optimizer, train_step
-from harness.experiment import Experiment
+from harness.experiment import BackboneFile, Experiment, Pretraining
 from methods.encoder import build_encoder
 from methods.pixsim import PixSim
 from methods.recipe import Recipe

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.data.voc import train_names
 
 if TYPE_CHECKING:
-    from harness.engine.backbones import Pretraining
+    from harness.experiment import Pretraining
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.engine import provenance
-from harness.engine.backbones import Pretraining
-from harness.experiment import Options, add_settings, parse
+from harness.experiment import Options, Pretraining, add_settings, parse
 from harness.plugins import strategy
 from harness.settings import read_options
 from harness.verbs import options

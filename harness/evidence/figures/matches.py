@@ -37,8 +37,9 @@ from harness.evidence.figures.models import Weights, load
 from harness.evidence.figures.pairs import SitePairs, loss_of, site_pairs
 from harness.evidence.figures.views import display, find_views, is_mirrored
 from harness.evidence.style import BLACK, GREEN, PURPLE, SKY, VERMILION, YELLOW, drawing
-from harness.experiment import change, rebuild, split_change
+from harness.experiment import rebuild
 from harness.presets import PRESETS
+from harness.settings import change, split_change
 from harness.tables import TABLES
 from methods import geometry
 from methods.boxes import Pairs
