@@ -1,7 +1,7 @@
-"""Colour jitter, grey and blur of a whole batch on a device, each image by its own plan, to the bits of Pillow's.
+"""Colour jitter, grey and blur of a whole batch on a device, each image by its own parameters, bit for bit Pillow's.
 
 Pillow is what torchvision calls for images from a loader; it rounds to whole 255ths after every step, and so does
-this. A turn takes images [B, 3, S, S] uint8 and their amounts [B, …] on the same device, and gives such images.
+this. A ColorOp takes images [B, 3, S, S] uint8 and their amounts [B, …] on one device, and returns such images.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.views import Colours, Uncoloured, View
+from methods.views import Colours, RawView, View
 
-Turn = Callable[[Tensor, Tensor], Tensor]
+ColorOp = Callable[[Tensor, Tensor], Tensor]
 
 PASSES = 3  # of a box blur, for a Gaussian one
 ONE = 1 << 24  # the sum of a box blur's weights
@@ -27,82 +27,82 @@ EXACT: dict[str, Any] = {  # what lets inductor round as the kernels of one oper
 }
 
 
-def colour(made: Sequence[Uncoloured], device: torch.device, compile: bool = False) -> list[View]:
-    """The views on the device, uint8, with the colours that a loader's process would have given them.
+def colour(made: Sequence[RawView], device: torch.device, compile: bool = False) -> list[View]:
+    """Return the views on the device, uint8, with the colours that a loader's process would have given them.
 
-    They are changed together, in few large kernels, and nothing waits for the device. With `compile` each turn is one
-    or two kernels, made at its first use.
+    They are changed together, in few large kernels, and nothing waits for the device. With `compile` each ColorOp is
+    one or two kernels, compiled at its first use.
     """
     image = torch.cat([view.image.to(device, non_blocking=True) for view, _ in made])
     colours = Colours(*map(torch.cat, zip(*(colours for _, colours in made), strict=True)))
-    for step in range(len(TURNS)):
-        for number, turn in enumerate(TURNS):
+    for step in range(len(COLOR_OPS)):
+        for number, op in enumerate(COLOR_OPS):
             chosen = colours.jitter & (colours.order[:, step] == number)
-            change(image, chosen, quick(turn) if compile else turn, colours.amount[:, number])
+            change(image, chosen, compiled(op) if compile else op, colours.amount[:, number])
     change(image, colours.grey, grey, colours.sigma)
-    change(image, colours.sigma > 0, quick(blur) if compile else blur, boxes(colours.sigma.numpy()))
+    change(image, colours.sigma > 0, compiled(blur) if compile else blur, boxes(colours.sigma.numpy()))
     parts = image.split([len(view.image) for view, _ in made])
     return [view._replace(image=part) for (view, _), part in zip(made, parts, strict=True)]
 
 
 @cache
-def quick(turn: Turn) -> Turn:
-    """The turn compiled, with the same bits."""
+def compiled(op: ColorOp) -> ColorOp:
+    """Return a ColorOp compiled by torch.compile, with the same bits."""
     known = torch._inductor.list_options()
-    compiled: Turn = torch.compile(turn, options={name: value for name, value in EXACT.items() if name in known})
-    return compiled
+    fast: ColorOp = torch.compile(op, options={name: value for name, value in EXACT.items() if name in known})
+    return fast
 
 
-def change(image: Tensor, chosen: Tensor, turn: Turn, amount: Tensor) -> None:
+def change(image: Tensor, chosen: Tensor, op: ColorOp, amount: Tensor) -> None:
     """Change the chosen images in place, by their amounts [B, …]; both lie on the CPU, where counting needs no wait."""
     if len(rows := chosen.nonzero()[:, 0]):
         there, by = (part.to(image.device, non_blocking=True) for part in (rows, amount[rows]))
-        image[there] = turn(image[there], by)
+        image[there] = op(image[there], by)
 
 
 def brightness(image: Tensor, amount: Tensor) -> Tensor:
-    """From black."""
+    """Brightness: blend with black."""
     return blend(torch.zeros_like(image[:, :1]), image, amount)
 
 
 def contrast(image: Tensor, amount: Tensor) -> Tensor:
-    """From the image's mean grey, a whole number."""
+    """Contrast: blend with the image's mean grey, rounded to a whole number."""
     mean = luma(image).sum((1, 2, 3), keepdim=True).double() / image[0, 0].numel()
     return blend((mean + 0.5).int(), image, amount)
 
 
 def saturation(image: Tensor, amount: Tensor) -> Tensor:
-    """From grey."""
+    """Saturation: blend with the grey image."""
     return blend(luma(image), image, amount)
 
 
 def blend(start: Tensor, image: Tensor, amount: Tensor) -> Tensor:
-    """From `start` (amount 0) through the image (1) and beyond, cut off to whole numbers."""
+    """Return start + amount · (image − start), clamped to [0, 255] and cut off to whole numbers."""
     first = start.float()
     return (first + amount[:, None, None, None] * (image.float() - first)).clamp(0, 255).to(torch.uint8)
 
 
 def grey(image: Tensor, amount: Tensor) -> Tensor:
-    """Without colours, whatever the amount."""
+    """Grey: replace all channels by luma, whatever the amount."""
     return luma(image).to(torch.uint8).expand_as(image)
 
 
 def luma(image: Tensor) -> Tensor:
-    """ITU-R 601's grey [B, 1, S, S], int32, in 16-bit fixed point."""
+    """Return ITU-R 601's luma [B, 1, S, S], int32, in 16-bit fixed point."""
     red, green, blue = image.int().split(1, dim=1)
     found: Tensor = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
     return found
 
 
 def hue(image: Tensor, amount: Tensor) -> Tensor:
-    """Turn the hue by a share of the circle, all of H, S and V in whole 255ths."""
+    """ColorOp the hue by a share of the circle, all of H, S and V in whole 255ths."""
     turned = (amount.double() * 255).int()[:, None, None, None]
     h, s, v = split(image.int())
     return join((h + turned) & 255, s, v)
 
 
 def split(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """H, S and V, [B, 1, S, S] int32 each."""
+    """Return H, S and V of an RGB image, [B, 1, S, S] int32 each."""
     high, low = image.amax(1, keepdim=True), image.amin(1, keepdim=True)
     spread = (high - low).float()
     parts = image.split(1, dim=1)
@@ -114,7 +114,7 @@ def split(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def join(h: Tensor, s: Tensor, v: Tensor) -> Tensor:
-    """The RGB image of H, S and V."""
+    """Return the RGB image of H, S and V."""
     place = h.double() * 6 / 255
     sector = place.floor()
     rest, share = (place - sector).float().double(), (s.float() / 255).double()
@@ -124,18 +124,23 @@ def join(h: Tensor, s: Tensor, v: Tensor) -> Tensor:
 
 
 def pick(number: Tensor, values: tuple[Tensor, ...]) -> Tensor:
-    """At each place the value of its number."""
+    """Return, at each pixel, the value that the pixel's number selects."""
     found = values[-1]
     for index, value in enumerate(values[:-1]):
         found = torch.where(number == index, value, found)
     return found
 
 
-TURNS = brightness, contrast, saturation, hue  # in the order of methods.views.TURNS
+COLOR_OPS = (
+    brightness,
+    contrast,
+    saturation,
+    hue,
+)  # in the order of methods.views.COLOR_OPS
 
 
 def blur(image: Tensor, weights: Tensor) -> Tensor:
-    """Pillow's Gaussian blur: box blurs along each line, then along each column, the edge pixels repeated."""
+    """Blur as Pillow's Gaussian does: box blurs along each row, then along each column, edge pixels repeated."""
     image = image.int()
     for dim in (3, 2):
         for _ in range(PASSES):
@@ -144,7 +149,7 @@ def blur(image: Tensor, weights: Tensor) -> Tensor:
 
 
 def boxes(sigma: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Tensor:
-    """Weights [B, 2R + 1] in 2⁻²⁴ of the box blurs of which PASSES are a Gaussian one (Gwosdek et al. 2011).
+    """Return weights [B, 2R + 1] in 2⁻²⁴ of a box blur, PASSES of which make a Gaussian one (Gwosdek et al. 2011).
 
     A box of a whole radius has a fraction of a pixel at either end. In single precision, as Pillow has it.
     """
@@ -162,7 +167,7 @@ def boxes(sigma: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Tensor:
 
 
 def box_blur(image: Tensor, weights: Tensor, dim: int) -> Tensor:
-    """One box blur along a dimension; the sums are those of 32 bits without a sign, of which the top 8 are kept."""
+    """Apply one box blur along a dimension; sums are unsigned 32-bit integers, of which the top 8 bits are kept."""
     reach, size = weights.shape[1] // 2, image.shape[dim]
     edges = [image.narrow(dim, at, 1) for at in (0, size - 1)]
     wide = torch.cat([*edges[:1] * reach, image, *edges[1:] * reach], dim)

@@ -10,8 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from methods import geometry
-from methods.chance import Stream
 from methods.recipe import require
+from methods.rng import CounterRNG
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ LEVELS = {"c4": (48, 32), "c3": (32, 24)}  # side and stride of ReSim's windows
 
 
 class Pairs(NamedTuple):
-    """Boxes that show the same place in two views."""
+    """Pairs of boxes that show the same place in two views."""
 
     first: Tensor  # [B, N, 4] in the first view's unit square, x0 ≤ x1 and y0 ≤ y1
     second: Tensor  # [B, N, 4] in the second view's, likewise
@@ -31,10 +31,10 @@ class Pairs(NamedTuple):
 
 
 class Boxes(Protocol):
-    """Proposes boxes; a frozen dataclass whose fields are its settings."""
+    """Rule that proposes boxes; a frozen dataclass whose fields are its settings."""
 
-    def __call__(self, first: Tensor, second: Tensor, draw: Stream) -> Pairs:
-        """N pairs for views that lie at the signed boxes [B, 4]; draw gives random numbers of each image's own."""
+    def __call__(self, first: Tensor, second: Tensor, draw: CounterRNG) -> Pairs:
+        """Return N pairs for views at the signed boxes [B, 4]; draw returns random numbers of each image's own."""
         ...
 
 
@@ -45,8 +45,8 @@ class Windows:
     level: Literal["c4", "c3", "both"] = "c4"  # c4: 6 × 6 windows of 48 every 32; c3: 8 × 8 of 32 every 24
     lattice: Literal["both", "first"] = "both"  # [R] both views', as the source stands; the first's, as it is mirrored
 
-    def __call__(self, first: Tensor, second: Tensor, draw: Stream) -> Pairs:
-        """Row-major windows, c4 before c3, the first view's lattice before the second's.
+    def __call__(self, first: Tensor, second: Tensor, draw: CounterRNG) -> Pairs:
+        """Return row-major windows, c4 before c3, the first view's lattice before the second's.
 
         lattice=first is ReSim's. With both, neither the order nor the flips of the views change which places agree.
         """
@@ -68,7 +68,7 @@ class Windows:
 
 @cache
 def windows(side: int, stride: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The boxes [N, 4] of a sliding window in the unit square, y outer and x inner; none reaches the far edges."""
+    """Return the boxes [N, 4] of a sliding window in the unit square, row-major; none reaches the far edges."""
     import torch
 
     starts = torch.arange(0, SIDE - side, stride, device=device, dtype=dtype)
@@ -77,18 +77,18 @@ def windows(side: int, stride: int, device: torch.device, dtype: torch.dtype) ->
 
 
 def turned(view: Tensor, like: Tensor) -> Tensor:
-    """The signed box [B, 4] of a view, mirrored where it must be to stand as another [B, 4] or [1, 4]."""
+    """Return the signed box [B, 4] of a view, mirrored where another [B, 4] or [1, 4] is oriented otherwise."""
     same = (view[:, 2:] > view[:, :2]) == (like[:, 2:] > like[:, :2])
     return view.where(same.repeat(1, 2), view.roll(2, dims=1))
 
 
 def seen(boxes: Tensor, frame: Tensor, view: Tensor) -> Tensor:
-    """Unit boxes [B, N, 4] of a view's frame [B, 4], which may be turned, in the view [B, 4] itself."""
+    """Return unit boxes [B, N, 4] of a view's frame [B, 4], which may be mirrored, in the view [B, 4] itself."""
     return boxes.where((frame == view)[:, None], 1 - boxes.roll(2, dims=2))
 
 
 def carry(boxes: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit boxes [B, N, 4] or [N, 4] of frames [B, 4] in others' unit squares, and whether they lie in them [B, N].
+    """Return unit boxes [B, N, 4] or [N, 4] of frames [B, 4] in others' unit squares, and if they lie in them [B, N].
 
     The upper left corner may touch the frame's edge, the lower right may not, as in ReSim.
     """
@@ -110,14 +110,14 @@ class Scrl:
     tries: int = 50  # then the last candidate is taken whatever it overlaps
 
     def __post_init__(self) -> None:
-        """Refuse what no box can be made from."""
+        """Raise ValueError for settings that no box can be made from."""
         require("count", self.count, self.count >= 1, "at least 1")
         require("min_side", self.min_side, 1 <= self.min_side < SIDE, f"between 1 and {SIDE - 1}")
         require("iou", self.iou, self.iou > 0, "above 0")
         require("tries", self.tries, self.tries >= 1, "at least 1")
 
-    def __call__(self, first: Tensor, second: Tensor, draw: Stream) -> Pairs:
-        """Boxes in the order of their acceptance, cut at the views' edges."""
+    def __call__(self, first: Tensor, second: Tensor, draw: CounterRNG) -> Pairs:
+        """Return boxes in the order of their acceptance, cut at the views' edges."""
         import torch
 
         shared = geometry.overlap(first, second)
@@ -130,8 +130,8 @@ class Scrl:
         corners = low.repeat(1, 2)[:, None] + boxes / scale.repeat(1, 2)[:, None]
         return Pairs(place(corners, first), place(corners, second), usable[:, None].expand(-1, self.count))
 
-    def draw(self, extent: Tensor, draw: Stream) -> Tensor:
-        """Boxes [B, count, 4] of whole numbers within extents [B, 2]; few images need more than the FIRST tries."""
+    def draw(self, extent: Tensor, draw: CounterRNG) -> Tensor:
+        """Return boxes [B, count, 4], whole numbers within extents [B, 2]; few images need more than FIRST tries."""
         import torch
 
         first = min(FIRST, self.tries)
@@ -143,8 +143,8 @@ class Scrl:
             boxes[late] = self.choose(torch.cat([candidates[late], rest], dim=2))[0]
         return boxes
 
-    def candidates(self, extent: Tensor, draw: Stream, tries: int) -> Tensor:
-        """Boxes [B, count, tries, 4], whole numbers within extents [B, 2]: each lies in a cell of a random grid."""
+    def candidates(self, extent: Tensor, draw: CounterRNG, tries: int) -> Tensor:
+        """Return boxes [B, count, tries, 4], whole numbers within extents [B, 2], each in a cell of a random grid."""
         import torch
 
         numbers = draw(tries, self.count, 4, 2).transpose(1, 2)
@@ -157,9 +157,9 @@ class Scrl:
         return torch.cat([start, start + side], dim=-1)
 
     def choose(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """The first candidate [B, count, 4] of each box that overlaps no earlier one by iou or more, else its last.
+        """Return each box's first candidate [B, count, 4] that overlaps no earlier box by iou or more, else its last.
 
-        Also whether every box of an image [B] has one that fits.
+        Also returns whether every box of an image [B] has one that fits.
         """
         import torch
 
@@ -174,12 +174,12 @@ class Scrl:
 
 
 def below(numbers: Tensor, bound: Tensor) -> Tensor:
-    """Uniform whole numbers of [0, bound) from uniform numbers of [0, 1)."""
+    """Return uniform whole numbers of [0, bound) from uniform numbers of [0, 1)."""
     return (numbers * bound).floor().minimum(bound - 1)
 
 
 def overlaps(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union [B, N, M] of boxes [B, N, 4] and [B, M, 4]."""
+    """Return the intersection over union [B, N, M] of boxes [B, N, 4] and [B, M, 4]."""
     (a0, a1), (b0, b1) = a[:, :, None].chunk(2, dim=-1), b[:, None].chunk(2, dim=-1)
     wide, high = (a1.minimum(b1) - a0.maximum(b0)).clamp(min=0).unbind(-1)
     shared = wide * high
@@ -187,7 +187,7 @@ def overlaps(a: Tensor, b: Tensor) -> Tensor:
 
 
 def place(boxes: Tensor, view: Tensor) -> Tensor:
-    """Source boxes [B, N, 4] in a view's unit square, upright and cut at its edges."""
+    """Return source boxes [B, N, 4] in a view's unit square, upright and cut at its edges."""
     import torch
 
     a, b = (geometry.to_unit(corner, view) for corner in (boxes[..., :2], boxes[..., 2:]))

@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 class Place(NamedTuple):
-    """Where an image lies in the file."""
+    """Place of an image in the file, in bytes and pixels."""
 
     start: int
     width: int
@@ -24,12 +24,12 @@ class Place(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where the next one begins."""
+        """Return where the next image begins."""
         return self.start + 3 * self.width * self.height
 
 
 class Cache:
-    """The first images of a list that fit, each decoded once by whichever process comes first.
+    """Cache of the first images of a list that fit, each decoded once by whichever process comes first.
 
     Every image has a place of its own, so that no process waits for another, and two that decode the same image write
     the same bytes. The file has no name: it is gone with the last process, however that ends. Loader processes inherit
@@ -49,7 +49,7 @@ class Cache:
         self.bytes, self.kept = reserve(max(1, end)), reserve(max(1, len(self.places)))
 
     def read(self, index: int, decode: Callable[[], Image.Image]) -> Image.Image:
-        """The image of an index: kept, or decoded and kept where it has a place."""
+        """Return the image of an index: from the cache, or decoded and kept if it has a place."""
         if index >= len(self.places):
             return decode()
         start, width, height = place = self.places[index]
@@ -63,7 +63,7 @@ class Cache:
 
 
 def reserve(size: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    """So many zero bytes, shared with the processes that are forked later; the space is taken now."""
+    """Return zero bytes that processes forked later share; their disk space is reserved now."""
     with tempfile.TemporaryFile(prefix="harness-cache-") as file:
         os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, a bus error later
         return np.frombuffer(mmap.mmap(file.fileno(), size), np.uint8)

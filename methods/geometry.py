@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:
-    """The unsigned box [B, 4] that two signed boxes [B, 4] share; x1 ≤ x0 or y1 ≤ y0 where they share nothing."""
+    """Return the unsigned box [B, 4] that two signed boxes [B, 4] share; x1 ≤ x0 or y1 ≤ y0 if they share nothing."""
     import torch
 
     low = a[:, :2].minimum(a[:, 2:]).maximum(b[:, :2].minimum(b[:, 2:]))
@@ -21,17 +21,17 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
 
 
 def to_source(points: Tensor, box: Tensor) -> Tensor:
-    """Points [B, N, 2] of a box's unit square, in source pixels."""
+    """Return points [B, N, 2] of a box's unit square in source pixels."""
     return box[:, None, :2] + points * (box[:, None, 2:] - box[:, None, :2])
 
 
 def to_unit(points: Tensor, box: Tensor) -> Tensor:
-    """Source points [B, N, 2] in pixels, in the unit square of a box [B, 4]: the inverse of to_source."""
+    """Return source points [B, N, 2] in the unit square of a box [B, 4]: the inverse of to_source."""
     return (points - box[:, None, :2]) / (box[:, None, 2:] - box[:, None, :2])
 
 
 def centres(shape: tuple[int, int], like: Tensor) -> Tensor:
-    """The centres [1, H·W, 2] of a map's cells in its unit square, row-major, with the dtype and device of like."""
+    """Return the centres [1, H·W, 2] of a map's cells in its unit square, row-major, with dtype and device of like."""
     import torch
 
     y, x = (torch.arange(cells, dtype=like.dtype, device=like.device).add(0.5).div(cells) for cells in shape)
@@ -39,7 +39,7 @@ def centres(shape: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def read_at(points: Tensor, shape: tuple[int, int], border: bool) -> Tensor:
-    """Rows [B, N, H·W] that read a map of H × W cells bilinearly at points [B, N, 2] of its unit square.
+    """Return rows [B, N, H·W] that read a map of H × W cells bilinearly at points [B, N, 2] of its unit square.
 
     Equals grid_sample(align_corners=False): beyond the outermost cell centres the map goes on as it is there
     (border) or falls to zero (not border).
@@ -50,7 +50,7 @@ def read_at(points: Tensor, shape: tuple[int, int], border: bool) -> Tensor:
 
 
 def tents(u: Tensor, cells: int, border: bool) -> Tensor:
-    """Linear weights [B, N, cells] of the cell centres (c + ½) / cells at the unit positions u [B, N]."""
+    """Return linear weights [B, N, cells] of the cell centres (c + ½) / cells at the unit positions u [B, N]."""
     import torch
 
     position = u * cells - 0.5
@@ -61,7 +61,7 @@ def tents(u: Tensor, cells: int, border: bool) -> Tensor:
 
 
 def read_boxes(boxes: Tensor, shape: tuple[int, int], offset: float, border: bool) -> Tensor:
-    """Rows [B, N, H·W] that average the bilinear map of H × W cells exactly over boxes [B, N, 4] of its unit square.
+    """Return rows [B, N, H·W] that average a bilinear map of H × W cells exactly over boxes [B, N, 4] in it.
 
     The closed form of Precise RoI pooling to 1 × 1 (METHODS 5.2). offset 0.5 puts a cell's value at its centre; 0, as
     the official kernel does, at its upper left corner. Beyond the outermost values the map goes on as it is there
@@ -74,7 +74,7 @@ def read_boxes(boxes: Tensor, shape: tuple[int, int], offset: float, border: boo
 
 
 def tent_means(a: Tensor, b: Tensor, cells: int, border: bool) -> Tensor:
-    """Mean weights [B, N, cells] of linear interpolation between a and b [B, N], both in cells; 0 where a = b."""
+    """Return mean weights [B, N, cells] of linear interpolation between a and b [B, N], in cells; 0 where a = b."""
     import torch
 
     centre = torch.arange(cells, device=a.device, dtype=a.dtype)
@@ -91,6 +91,6 @@ def tent_means(a: Tensor, b: Tensor, cells: int, border: bool) -> Tensor:
 
 
 def tent_area(t: Tensor) -> Tensor:
-    """The integral of the unit triangle from −∞ to t."""
+    """Return the integral of the unit triangle from −∞ to t."""
     t = t.clamp(-1, 1)
     return 0.5 + t - 0.5 * t * t.abs()

@@ -9,18 +9,18 @@ from torch import Tensor, distributed, nn
 
 
 class Sum(torch.autograd.Function):
-    """A sum over the ranks, whose gradient is the ranks' sum too."""
+    """Sum over the ranks, whose gradient is summed over the ranks too."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:
-        """[...] → the same on every rank."""
+        """Sum a tensor over the ranks."""
         total = part.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """What all ranks' losses want of this rank's part."""
+        """Sum the gradient over the ranks."""
         total = gradient.clone()
         distributed.all_reduce(total)
         return total
@@ -30,10 +30,10 @@ class JoinedNorm(nn.modules.batchnorm._BatchNorm):
     """BatchNorm over all ranks' rows, a rank without any included; torch.nn.SyncBatchNorm knows GPUs alone."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any [B, C, ...] will do."""
+        """Accept any [B, C, ...]."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, C, ...] normalised; variances are taken of centred values, as F.batch_norm has them."""
+        """Normalise [B, C, ...]; variances are those of centred values, as in F.batch_norm."""
         if not self.training:
             return super().forward(input)
         others = [0, *range(2, input.dim())]
@@ -43,13 +43,13 @@ class JoinedNorm(nn.modules.batchnorm._BatchNorm):
         mean = sums[:-1] / count
         centred = input - along(mean, input)
         variance = Sum.apply(centred.square().sum(others)) / count
-        self.follow(mean.detach(), variance.detach() * count / (count - 1))
+        self.update_running(mean.detach(), variance.detach() * count / (count - 1))
         found = centred * along((variance + self.eps).rsqrt(), input)
         return found if self.weight is None else found * along(self.weight, input) + along(self.bias, input)
 
     @torch.no_grad()
-    def follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics."""
+    def update_running(self, mean: Tensor, variance: Tensor) -> None:
+        """Update running mean and variance (momentum average)."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -60,12 +60,12 @@ class JoinedNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def along(channels: Tensor, like: Tensor) -> Tensor:
-    """[C] as [1, C, 1, ...]."""
+    """Reshape [C] to [1, C, 1, ...], as many dimensions as `like`."""
     return channels.view(1, -1, *[1] * (like.dim() - 2))
 
 
 def join_norms(network: nn.Module, device: torch.device) -> None:
-    """Let every BatchNorm of a network take its statistics over all ranks; weights and names stay."""
+    """Make every BatchNorm of a network take its statistics over all ranks; weights and names stay."""
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return
@@ -76,7 +76,7 @@ def join_norms(network: nn.Module, device: torch.device) -> None:
 
 
 def joined_norm(norm: nn.modules.batchnorm._BatchNorm) -> JoinedNorm:
-    """The same layer over all ranks."""
+    """Return the same layer with statistics over all ranks."""
     made = JoinedNorm(norm.num_features, norm.eps, norm.momentum, norm.affine)
     made.weight, made.bias = norm.weight, norm.bias
     made.running_mean, made.running_var = norm.running_mean, norm.running_var

@@ -1,4 +1,4 @@
-"""Everything that defines one pre-training, and nothing of the machine it runs on; [R] marks our own choices."""
+"""Settings of a pre-training and nothing of the machine it runs on; [R] marks our own choices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Heads:
 
 @dataclass(frozen=True)
 class Region:
-    """The loss on soft regions (DenseSiam's RegionSim, METHODS 7)."""
+    """Loss on soft regions (DenseSiam's RegionSim, METHODS 7)."""
 
     weight: float = 0.1  # beside the pairs' loss (DenseSiam's code)
     tau: float = 0.1  # temperature of the contrast (DenseSiam's code)
@@ -31,13 +31,13 @@ class Region:
     mask_detach: bool = False  # True: no gradient through the masks
 
     def __post_init__(self) -> None:
-        """Refuse what no loss can be made from."""
+        """Raise ValueError for settings that no loss can be made from."""
         require("weight", self.weight, self.weight >= 0, "at least 0")
         require("tau", self.tau, self.tau > 0, "above 0")
         require("start_epoch", self.start_epoch, self.start_epoch >= 0, "at least 0")
 
     def weight_at(self, epoch: int) -> float:
-        """The weight in an epoch, counted from 0."""
+        """Return the weight in an epoch, counted from 0."""
         return self.weight if epoch >= self.start_epoch else 0.0
 
 
@@ -51,7 +51,7 @@ class Recipe:
     epochs: int = 100  # [R]
     batch: int = 256  # [R] images a step
     lr: float = 0.05  # per 256 images, cosine per epoch (SimSiam, Section 4)
-    fix_predictor_lr: bool = True  # the predictors' rate does not decay (SimSiam's fix-pred-lr)
+    fix_predictor_lr: bool = True  # the predictors' learning rate does not decay (SimSiam's fix-pred-lr)
     momentum: float = 0.9
     weight_decay: float = 1e-4  # on every parameter, biases and BatchNorm included
     precision: str = "fp32"  # or bf16: autocast, the matching and the losses stay fp32
@@ -65,7 +65,7 @@ class Recipe:
     blur: float = 0.5  # [R] share of blurred views; the paper names none
 
     def __post_init__(self) -> None:
-        """Refuse what no pre-training can be made from."""
+        """Raise ValueError for settings that no pre-training can be made from."""
         choose("encoder", self.encoder, ENCODERS)
         choose("precision", self.precision, ("fp32", "bf16"))
         for name in ("size", "batch"):

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from methods.chance import Draw
 from methods.recipe import require
+from methods.rng import Draw
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Sampler(Protocol):
-    """Chooses points of the unit square; a frozen dataclass whose fields are its settings."""
+    """Rule that chooses points of the unit square; a frozen dataclass whose fields are its settings."""
 
     def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
-        """N points [B, N, 2], x before y, for the B boxes [B, 4] and on the device of like.
+        """Return N points [B, N, 2], x before y, for the B boxes [B, 4] and on the device of like.
 
-        draw gives random numbers of each image's own; unlike says how dissimilar the two views are at points
-        [B, K, 2] → [B, K].
+        draw returns random numbers of each image's own; unlike returns the distance [B, K] of the two views at points
+        [B, K, 2].
         """
         ...
 
@@ -33,11 +33,11 @@ class Regular:
     corners: bool = False  # [R] True: the outer points lie on the overlap's edges, not in the cells' centres
 
     def __post_init__(self) -> None:
-        """Refuse a grid without points."""
+        """Raise ValueError for a grid without points."""
         require("side", self.side, self.side >= 1, "at least 1")
 
     def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
-        """Row-major points [B, side², 2], x fastest."""
+        """Return row-major points [B, side², 2], x fastest."""
         import torch
 
         steps = torch.arange(self.side, device=like.device, dtype=torch.float32)
@@ -53,11 +53,11 @@ class Uniform:
     points: int = 49
 
     def __post_init__(self) -> None:
-        """Refuse a sample without points."""
+        """Raise ValueError for a sample without points."""
         require("points", self.points, self.points >= 1, "at least 1")
 
     def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
-        """Points [B, points, 2]."""
+        """Return points [B, points, 2]."""
         return draw(self.points, 2)
 
 
@@ -70,13 +70,13 @@ class Biased:
     beta: float = 0.75  # share of the points that are the most dissimilar candidates; the others are drawn anew
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be sampled."""
+        """Raise ValueError for settings that cannot be sampled."""
         require("points", self.points, self.points >= 1, "at least 1")
         require("k", self.k, self.k >= 1, "at least 1")
         require("beta", self.beta, 0 <= self.beta <= 1, "between 0 and 1")
 
     def __call__(self, like: Tensor, draw: Draw, unlike: Callable[[Tensor], Tensor]) -> Tensor:
-        """The int(β·points) most dissimilar of int(k·points) candidates, then fresh uniform points [B, points, 2]."""
+        """Return [B, points, 2]: the int(β·points) most distant of int(k·points) candidates, then uniform ones."""
         import torch
 
         hard = int(self.beta * self.points)

@@ -52,17 +52,17 @@ from methods import geometry
 from methods.augment import colour
 from methods.boxes import Scrl, Windows
 from methods.cache import GIB, Cache
-from methods.chance import Stream
 from methods.correspondence import FeatureMap, Strategy
 from methods.pixsim import Branch, PixSim
 from methods.recipe import Heads, Recipe
+from methods.rng import CounterRNG
 from methods.sampling import Biased
 from methods.similarity import cosine, cross_entropy, distance
 from methods.strategies.feature_similarity import FeatureSimilarity
 from methods.strategies.location import Location
 from methods.strategies.pixel_distance import PixelDistance
 from methods.strategies.simsiam import SimSiam
-from methods.views import TwoViews, Uncoloured, View, frame
+from methods.views import RawView, TwoViews, View, frame
 from tests import detections, references, rivals
 from tests.detections import Amount
 from tests.references import Crop
@@ -125,19 +125,19 @@ def operations(inputs: Inputs) -> list[Rivals]:
     def randint(low: int, high: int) -> int:
         return int(numbers.randint(low, high))
 
-    lattice = Windows()(first.box, second.box, Stream(first.seed)).first
+    lattice = Windows()(first.box, second.box, CounterRNG(first.seed)).first
     rows = (lattice * cells).tolist()
     maps = [view.cells.cpu() for view in (first, second)]
     return [
         Rivals(
             "candidate windows (ReSim)",
-            lambda: Windows()(first.box, second.box, Stream(first.seed)),
+            lambda: Windows()(first.box, second.box, CounterRNG(first.seed)),
             lambda: [(references.resim_pairs(a, b, 48, 32), references.resim_pairs(b, a, 48, 32)) for a, b in crops],
             100,
         ),
         Rivals(
             "candidate boxes (SCRL)",
-            lambda: Scrl()(first.box, second.box, Stream(first.seed)),
+            lambda: Scrl()(first.box, second.box, CounterRNG(first.seed)),
             lambda: [references.scrl_boxes(a, b, randint) for a, b in crops],
             100,
         ),
@@ -205,7 +205,7 @@ def biased_sampling(inputs: Inputs) -> Rivals:
         forth = distance(cross_entropy, here @ first.p, there @ second.z)
         return (forth + distance(cross_entropy, there @ second.p, here @ first.z)) / 2
 
-    return Rivals("biased sampling", lambda: sampler(place, Stream(first.seed), unlike), oracle, None)
+    return Rivals("biased sampling", lambda: sampler(place, CounterRNG(first.seed), unlike), oracle, None)
 
 
 class Peak(TorchDispatchMode):
@@ -407,7 +407,7 @@ def loaders(photos: Photos, pairs: int = PAIRS) -> Iterator[str]:
         ]
         for name, views, rival, bar in ways:
             yield line(f"  {name}", ratios(walk(views), rival, "cpu", pairs, photos.seconds), bar)
-        batch: Uncoloured = default_collate([kept[0, index][0] for index in range(photos.images)])
+        batch: RawView = default_collate([kept[0, index][0] for index in range(photos.images)])
         view = timed(lambda: colour([batch], CPU), "cpu", 1) / photos.images
         yield f"  the device's part: {view * 1e3:.2f} ms a view on one core"
     torch.set_num_threads(threads)

@@ -16,7 +16,18 @@ from methods import augment
 from methods.augment import colour
 from methods.cache import GIB, Cache
 from methods.recipe import Recipe
-from methods.views import BrokenImage, Order, Source, TwoViews, chance, frame, read, show, two_plans, uncoloured
+from methods.views import (
+    BrokenImage,
+    Order,
+    Source,
+    TwoViews,
+    draw_both,
+    frame,
+    happens,
+    make_raw_view,
+    make_view,
+    read,
+)
 from tests.pictures import photos
 
 RECIPE = Recipe(size=32, batch=4, epochs=2)
@@ -27,13 +38,13 @@ def torchvision_view(source: Image.Image, recipe: Recipe) -> torch.Tensor:
     """SimSiam's augmentation as its authors wrote it, with torchvision's classes and PIL."""
     top, left, height, width = RandomResizedCrop.get_params(source, [recipe.crop, 1.0], [3 / 4, 4 / 3])
     image = F.resized_crop(source, top, left, height, width, [recipe.size, recipe.size], antialias=True)
-    if chance(recipe.jitter):
+    if happens(recipe.jitter):
         image = ColorJitter(0.4, 0.4, 0.4, 0.1)(image)
-    if chance(recipe.grey):
+    if happens(recipe.grey):
         image = F.rgb_to_grayscale(image, num_output_channels=3)
-    if chance(recipe.blur):
+    if happens(recipe.blur):
         image = image.filter(ImageFilter.GaussianBlur(radius=float(torch.empty(()).uniform_(0.1, 2.0))))
-    if chance(recipe.flip):
+    if happens(recipe.flip):
         image = F.hflip(image)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
@@ -51,9 +62,9 @@ def test_both_paths_make_the_bits_of_torchvision_s_pipeline() -> None:
         source = Source(picture(number), (80, 60))
         torch.manual_seed(number)
         expected = [torchvision_view(source.image, RECIPE) for _ in range(2)]
-        for plan, wanted in zip(two_plans(source.frame, RECIPE, number), expected, strict=True):
-            assert torch.equal(show(source, plan, 32, number).image, wanted)
-            made.append((uncoloured(source, plan, 32, number), wanted))
+        for plan, wanted in zip(draw_both(source.frame, RECIPE, number), expected, strict=True):
+            assert torch.equal(make_view(source, plan, 32, number).image, wanted)
+            made.append((make_raw_view(source, plan, 32, number), wanted))
     batch, wanted = default_collate(made)
     (view,) = colour([batch], CPU)
     image = view.image
@@ -63,7 +74,7 @@ def test_both_paths_make_the_bits_of_torchvision_s_pipeline() -> None:
 
 @pytest.mark.parametrize("turn", range(4))
 def test_each_turn_is_torchvision_s_for_every_image_s_own_amount(turn: int) -> None:
-    ours, theirs = augment.TURNS[turn], (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+    ours, theirs = augment.COLOR_OPS[turn], (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
     amounts = torch.linspace(*((-0.1, 0.1) if turn == 3 else (0.6, 1.4)), 11)
     images = [picture(number) for number in range(11)]
     pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
@@ -82,13 +93,13 @@ def test_the_blur_is_pillow_s_for_every_image_s_own_sigma() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("turn", augment.TURNS)
-def test_a_gpu_turns_every_colour_there_is_as_a_cpu_does(turn: augment.Turn, compiled: bool) -> None:
+@pytest.mark.parametrize("turn", augment.COLOR_OPS)
+def test_a_gpu_turns_every_colour_there_is_as_a_cpu_does(turn: augment.ColorOp, compiled: bool) -> None:
     levels = torch.arange(256, dtype=torch.uint8)
     colours = torch.cartesian_prod(levels, levels, levels).T.reshape(3, 4, 2048, 2048).movedim(1, 0).contiguous()
     for amount in torch.linspace(*((-0.1, 0.1) if turn is augment.hue else (0.6, 1.4)), 4).split(1):
         amounts = amount.expand(4)
-        got = (augment.quick(turn) if compiled else turn)(colours.cuda(), amounts.cuda())
+        got = (augment.compiled(turn) if compiled else turn)(colours.cuda(), amounts.cuda())
         assert torch.equal(got.cpu(), turn(colours, amounts))
 
 
@@ -98,13 +109,13 @@ def test_compiled_colours_have_the_same_bits(device: str, monkeypatch: pytest.Mo
     compiled = torch.compile
     if device == "cpu":  # where torch's own compiler needs minutes
         monkeypatch.setattr(torch, "compile", lambda turn, options: compiled(turn, backend="aot_eager"))
-    augment.quick.cache_clear()
-    views = [uncoloured(Source(picture(n), (80, 60)), *two_plans((80, 60), RECIPE, n)[:1], 32, n) for n in range(64)]
+    augment.compiled.cache_clear()
+    views = [make_raw_view(Source(picture(n), (80, 60)), *draw_both((80, 60), RECIPE, n)[:1], 32, n) for n in range(64)]
     batches = [default_collate(views[:32]), default_collate(views[32:])]
     for got, wanted in zip(colour(batches, torch.device(device), True), colour(batches, CPU), strict=True):
         assert torch.equal(got.image.cpu(), wanted.image)
-    assert augment.quick.cache_info().currsize == len(augment.TURNS) + 1
-    augment.quick.cache_clear()
+    assert augment.compiled.cache_info().currsize == len(augment.COLOR_OPS) + 1
+    augment.compiled.cache_clear()
 
 
 def sources(folder: Path) -> list[Path]:

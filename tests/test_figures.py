@@ -26,9 +26,9 @@ from harness.evidence.figures.pairs import loss_of, site_pairs
 from harness.experiment import parse, rebuild
 from methods import geometry
 from methods.boxes import overlaps
-from methods.chance import Stream
 from methods.pixsim import Loss
 from methods.recipe import Heads, Recipe
+from methods.rng import CounterRNG
 from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.location import Location
 from methods.views import View, normalise
@@ -190,7 +190,7 @@ def test_drawn_places_of_location_are_the_same_in_the_source() -> None:
 def test_drawn_boxes_are_valid_pairs_of_the_strategy() -> None:
     ax = Figure().add_subplot()
     shown = matches.show_match(ax, CandidateRegions(), linked("candidate_regions"))
-    pairs = CandidateRegions().boxes(PAIR[0].box, PAIR[1].box, Stream(PAIR[0].seed))
+    pairs = CandidateRegions().boxes(PAIR[0].box, PAIR[1].box, CounterRNG(PAIR[0].seed))
     known = torch.cat([pairs.first, pairs.second], dim=2)[pairs.valid]
     frames = np.array([patch.get_bbox().extents for patch in ax.patches if isinstance(patch, Rectangle)][1::2])
     drawn = torch.tensor(np.hstack([frames[::2], frames[1::2] - [1 + GAP, 0, 1 + GAP, 0]]), dtype=torch.float32)

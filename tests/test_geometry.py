@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from methods import geometry
-from methods.chance import Stream
+from methods.rng import CounterRNG
 from methods.sampling import Regular
 from tests.official import GOLDEN, wave
 
@@ -61,14 +61,14 @@ def test_rows_sum_to_one_at_the_border_and_beyond() -> None:
 
 
 def test_regular_grid_is_the_official_one() -> None:
-    points = Regular(7)(torch.zeros(2, 4), Stream(torch.zeros(2, dtype=torch.int64)), lambda points: points[..., 0])
+    points = Regular(7)(torch.zeros(2, 4), CounterRNG(torch.zeros(2, dtype=torch.int64)), lambda points: points[..., 0])
     assert points.shape == (2, 49, 2)
     torch.testing.assert_close(points[0, :7], torch.tensor(GOLDEN["P8_grid7"]["coords_row0"]), atol=1e-7, rtol=0)
 
 
 def test_corner_grid_reaches_the_corners() -> None:
     points = Regular(3, corners=True)(
-        torch.zeros(1, 4), Stream(torch.zeros(1, dtype=torch.int64)), lambda points: points[..., 0]
+        torch.zeros(1, 4), CounterRNG(torch.zeros(1, dtype=torch.int64)), lambda points: points[..., 0]
     )[0]
     assert points[0].tolist() == [0, 0]
     assert points[4].tolist() == [0.5, 0.5]

@@ -13,11 +13,11 @@ from torch.nn.functional import normalize
 
 from methods import geometry
 from methods.boxes import Pairs, Scrl, Windows
-from methods.chance import Stream
 from methods.correspondence import Correspondence, FeatureMap
 from methods.pixsim import Branch, Loss
 from methods.recipe import Heads, Recipe, Region
 from methods.regions import RegionBranch
+from methods.rng import CounterRNG
 from methods.sampling import Biased
 from methods.similarity import cosine, cross_entropy, distance
 from methods.strategies.candidate_regions import roi_align_rows
@@ -31,7 +31,7 @@ from tests.references import SIDE, Box, Crop
 P4, P5, P7, P8C = (
     GOLDEN[name]["cases"] for name in ("P4_pixpro_loss", "P5_resim_windows", "P7_scrl_boxes", "P8c_oversample")
 )
-NOTHING = Stream(torch.zeros(1, dtype=torch.int64))
+NOTHING = CounterRNG(torch.zeros(1, dtype=torch.int64))
 CROPS = [
     (Crop(20, 10, 200, 180), Crop(60, 50, 220, 200)),
     (Crop(0, 0, 120, 250), Crop(40, 100, 260, 180, flipped=True)),
@@ -221,13 +221,13 @@ class Recorder:
         return number
 
 
-class Script(Stream):
+class Script(CounterRNG):
     """A stream of given numbers [1, ...], for an image alone."""
 
     def __init__(self, numbers: Tensor) -> None:
         self.numbers = numbers.flatten()
 
-    def __getitem__(self, images: Tensor) -> Stream:
+    def __getitem__(self, images: Tensor) -> CounterRNG:
         return self
 
     def __call__(self, *shape: int) -> Tensor:

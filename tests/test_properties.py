@@ -12,11 +12,11 @@ from torch import Tensor
 
 from methods import geometry
 from methods.boxes import Scrl, Windows, carry, turned, windows
-from methods.chance import Stream
 from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.heads import Sites
 from methods.pixsim import Branch, mirror
 from methods.recipe import Heads, Recipe
+from methods.rng import CounterRNG
 from methods.sampling import Biased, Regular, Uniform
 from methods.similarity import cosine, cross_entropy
 from methods.strategies.candidate_regions import CandidateRegions
@@ -160,13 +160,13 @@ def test_biased_points_are_the_least_similar_and_nothing_else_decides(seed: int,
         return (7 * points[..., 0]).sin() + points[..., 1]
 
     like, start = torch.zeros(2, 4), torch.tensor([seed, seed + 1])
-    candidates = Stream(start)(int(k * points), 2)
-    found = Biased(points, k, beta=1)(like, Stream(start), unlike)
+    candidates = CounterRNG(start)(int(k * points), 2)
+    found = Biased(points, k, beta=1)(like, CounterRNG(start), unlike)
     least = unlike(candidates).sort(dim=1, descending=True).values[:, :points]
     assert torch.equal(unlike(found), least)
-    stream = Stream(start)
+    stream = CounterRNG(start)
     stream(points, 2)
-    assert torch.equal(Biased(points, k=1, beta=0)(like, Stream(start), unlike), stream(points, 2))
+    assert torch.equal(Biased(points, k=1, beta=0)(like, CounterRNG(start), unlike), stream(points, 2))
 
 
 @every_variant
@@ -219,7 +219,7 @@ def test_a_box_is_centred_on_the_same_place_in_both_views(proposals: Any, pool: 
     """Where a box keeps half a cell off the edges of both views, both averages of places are its own centre."""
     first, second = look(one, shape=(14, 14)), look(other, shape=(14, 14))
     strategy = CandidateRegions(boxes=proposals, pool=pool)
-    found, pairs = link(strategy, first, second), proposals(first.box, second.box, Stream(first.seed))
+    found, pairs = link(strategy, first, second), proposals(first.box, second.box, CounterRNG(first.seed))
     margin = 0.5 / 14
     inside = pairs.valid.clone()
     for boxes in (pairs.first, pairs.second):

@@ -27,12 +27,12 @@ from methods.correspondence import Strategy
 from methods.norm import join_norms
 from methods.pixsim import Loss, PixSim
 from methods.recipe import Recipe
-from methods.views import Order, TwoViews, Uncoloured, View, frame, normalise
+from methods.views import Order, RawView, TwoViews, View, frame, normalise
 
 POINTS = 100  # the curve has about as many, so that the gauges cost next to nothing
 NAMED = 16  # images of a batch that an error names
 
-Batch = tuple[Any, Any]  # two views of some images as the loader leaves them, uint8: View or Uncoloured both
+Batch = tuple[Any, Any]  # two views of some images as the loader leaves them, uint8: View or RawView both
 
 
 class PretrainError(ValueError):
@@ -237,7 +237,7 @@ def next_views(batches: Iterator[Batch], machine: Machine) -> tuple[View, View] 
     batch, device = next(batches, None), torch.device(machine.device)
     if batch is None:
         return None
-    first, second = colour(batch, device, machine.compile) if isinstance(batch[0], Uncoloured) else batch
+    first, second = colour(batch, device, machine.compile) if isinstance(batch[0], RawView) else batch
     return normalise(first, device), normalise(second, device)
 
 

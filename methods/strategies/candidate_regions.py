@@ -1,4 +1,14 @@
-"""Boxes of the overlap agree (ReSim, ICCV 2021; SCRL, 2021)."""
+"""Boxes of the overlap agree (ReSim, ICCV 2021; SCRL, CVPR 2021).
+
+Boxes are proposed that both views show: windows that slide over either view (boxes=resim), or random boxes of the
+overlap that lie apart from each other (boxes=scrl). Each box is read in each view as the average of the feature map
+over it, by Precise RoI pooling in closed form or by RoIAlign. A box should agree with itself in the other view and
+with nothing else. It is averaged over embedded cells, or over backbone cells and then embedded (pool_stage). Both
+papers' own losses are left out: only their regions are compared.
+
+Papers: Xiao et al., Region Similarity Representation Learning, https://arxiv.org/abs/2103.12902;
+Roh et al., Spatially Consistent Representation Learning, https://arxiv.org/abs/2103.06122
+"""
 
 from __future__ import annotations
 
@@ -7,9 +17,9 @@ from typing import TYPE_CHECKING, Literal
 
 from methods import geometry
 from methods.boxes import Boxes, Pairs, Windows
-from methods.chance import Stream
 from methods.correspondence import Correspondence, FeatureMap, Strategy, per_pair
 from methods.recipe import choose
+from methods.rng import CounterRNG
 from methods.similarity import Similarity
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CandidateRegions(Strategy):
-    """METHODS 5: a box is read as the average of the map in each view, and agrees with itself."""
+    """Boxes, read in each view as the average of the map over them, each paired with itself (METHODS 5)."""
 
     boxes: Boxes = Windows()
     pool: Literal["prroi", "roialign"] = "prroi"  # the exact average, or RoIAlign's samples of it
@@ -29,16 +39,16 @@ class CandidateRegions(Strategy):
     average = staticmethod(per_pair)
 
     def __post_init__(self) -> None:
-        """Refuse an offset between the two conventions."""
+        """Raise ValueError for an offset between the two conventions."""
         choose("roi_offset", self.roi_offset, (0.5, 0.0))
 
     @property
     def pools_first(self) -> bool:
-        """Whether boxes are read before the heads."""
+        """Return whether boxes are averaged before the heads."""
         return self.pool_stage == "before_heads"
 
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
-        """Q, K [B, N, H·W] average N boxes; W [B, N, N] is the identity on those that both views show."""
+        """Return Q, K [B, N, H·W] that average N boxes, and W [B, N, N], the identity on boxes that both views show."""
         pairs = self.outlines(query, key)
         return Correspondence(
             self.read(pairs.first, query), self.read(pairs.second, key), pairs.valid.to(query.box.dtype).diag_embed()
@@ -46,17 +56,17 @@ class CandidateRegions(Strategy):
 
     def outlines(self, query: FeatureMap, key: FeatureMap) -> Pairs:
         """Return the N boxes [B, N, 4] of each view, and which of them both views show."""
-        return self.boxes(query.box, key.box, Stream(query.seed))
+        return self.boxes(query.box, key.box, CounterRNG(query.seed))
 
     def read(self, boxes: Tensor, view: FeatureMap) -> Tensor:
-        """Rows [B, N, H·W] that average a view over boxes [B, N, 4] of its unit square."""
+        """Return rows [B, N, H·W] that average a view over boxes [B, N, 4] of its unit square."""
         if self.pool == "prroi":
             return geometry.read_boxes(boxes, view.shape, self.roi_offset, self.border)
         return roi_align_rows(boxes, view.shape, self.roi_offset)
 
 
 def roi_align_rows(boxes: Tensor, shape: tuple[int, int], offset: float) -> Tensor:
-    """The same by torchvision's RoIAlign to 1 × 1, as many samples as a box has cells (METHODS 5.3)."""
+    """Return such rows by torchvision's RoIAlign to 1 × 1, with as many samples as a box has cells (METHODS 5.3)."""
     import torch
     from torchvision.ops import roi_align
 

@@ -1,4 +1,13 @@
-"""As location, and soft regions agree too (DenseSiam)."""
+"""As location, and soft regions agree too (DenseSiam, ECCV 2022).
+
+The pairs and their loss are those of `location`. Beside it, the channels of z are read as soft labels: a softmax over
+them says how much each sampled point belongs to each of C regions. A region's feature is the sum of the backbone
+features at the points, weighted by its label, and passes through heads of its own. In each image, InfoNCE asks a region
+to resemble the same region of the other view more than any other region. Its weight is 0.1, and the labels have a
+gradient, so that they become pseudo categories (Figure A1).
+
+Paper: Zhang et al., Dense Siamese Network for Dense Unsupervised Learning, https://arxiv.org/abs/2203.11075
+"""
 
 from __future__ import annotations
 
@@ -15,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LocationRegion(Location):
-    """METHODS 7: `location`, and a weighted contrast of the regions that the channels of z mark in each view."""
+    """`location`, and a weighted contrast of the regions that the channels of z mark in each view (METHODS 7)."""
 
     regional: ClassVar[bool] = True
 

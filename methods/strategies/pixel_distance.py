@@ -1,4 +1,12 @@
-"""Cells that lie close together agree (PixPro, CVPR 2021)."""
+"""Cells that lie close together agree (PixPro, CVPR 2021).
+
+The centres of both views' cells are carried into the source image. Two cells are a pair if their distance is below
+`radius` diagonals of the larger cell, so a cell may have several partners or none. Distances are measured as PixPro
+measures them, in coordinates that stretch the source to a unit square. Each image's pairs are averaged first, then the
+images. PixPro's pixel propagation module and its momentum encoder are left out: only its choice of pairs is compared.
+
+Paper: Xie et al., Propagate Yourself (PixPro), https://arxiv.org/abs/2011.10043
+"""
 
 from __future__ import annotations
 
@@ -16,17 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PixelDistance(Strategy):
-    """METHODS 4: distances in PixPro's own coordinates, which stretch the source to a unit square."""
+    """Every pair of cells whose centres lie closer than `radius` in PixPro's own coordinates (METHODS 4)."""
 
     radius: float = 0.7  # diagonals of the larger cell; a pair lies strictly closer (PixPro's scripts)
     no_positive: Literal["count_as_zero", "exclude"] = "count_as_zero"  # images without a pair count as 0 in the mean
 
     def __post_init__(self) -> None:
-        """Refuse a radius that links nothing."""
+        """Raise ValueError for a radius that pairs nothing."""
         require("radius", self.radius, self.radius > 0, "above 0")
 
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
-        """Q and K [B, H·W, H·W] are identities; W [B, H·W, H·W] is one where cells lie close together, else zero."""
+        """Return identities Q, K [B, H·W, H·W] and W [B, H·W, H·W]: one where cells lie close together, else zero."""
         import torch
 
         q, k = coordinates(query), coordinates(key)
@@ -43,20 +51,20 @@ class PixelDistance(Strategy):
         return Correspondence(q_cells, k_cells, weight)
 
     def average(self, total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean over an image's pairs, then over all images, or over those that have pairs."""
-        found = weight > 0
-        count = found if self.no_positive == "exclude" else found | True
+        """Average over an image's pairs, then over all images, or over those that have pairs."""
+        paired = weight > 0
+        count = paired if self.no_positive == "exclude" else paired | True
         return (total / (weight + 1e-6)).sum(), count.sum()
 
 
 def coordinates(view: FeatureMap) -> Tensor:
-    """PixPro's box [B, 4]: the first and last pixel over the last of the source, per axis (METHODS 4.1)."""
+    """Return PixPro's box [B, 4]: first and last pixel over the last of the source, per axis (METHODS 4.1)."""
     edges = view.box - (view.box > view.box.roll(2, dims=1)).to(view.box.dtype)
     return edges / (view.frame - 1).clamp(min=1).repeat(1, 2)
 
 
 def diagonal(coordinates: Tensor, shape: tuple[int, int]) -> Tensor:
-    """The diagonal [B] of a view's cells."""
+    """Return the diagonal [B] of a view's cells."""
     import torch
 
     sides = (coordinates[:, 2:] - coordinates[:, :2]) / coordinates.new_tensor([shape[1], shape[0]])

@@ -1,25 +1,31 @@
-"""A control: location with points paired at random."""
+"""A control: location with points paired at random.
+
+The points are those of `location`, read in both views in the same way. Then each exchanges its partner with another
+one, by a random permutation that is the same in both directions. So the pairs carry no correspondence, while the
+network, the number of pairs and the loss are the same. What `location` gains over this row is due to its pairs being
+right. Points are permuted within an image, never between images.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.chance import Stream
 from methods.correspondence import Correspondence, FeatureMap
+from methods.rng import CounterRNG
 from methods.similarity import Similarity
 from methods.strategies.location import Location
 
 
 @dataclass(frozen=True)
 class Shuffled(Location):
-    """Points of the overlap change partners two by two, which is the same permutation in both directions."""
+    """`location` with a random symmetric permutation of the partners."""
 
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
-        """As `location`, but W [B, N, N] is a random symmetric permutation; of an odd N one point keeps its place."""
+        """Return Q and K of `location`, and W [B, N, N], a random pairing of them; one of an odd N keeps its own."""
         import torch
 
         found = super().__call__(query, key, similarity)
-        order = Stream(~query.seed)(found.weight.shape[1]).argsort(dim=1)
+        order = CounterRNG(~query.seed)(found.weight.shape[1]).argsort(dim=1)
         batch, site = (torch.arange(count, device=order.device) for count in order.shape)
         partner = order[:, (site ^ 1).clamp(max=order.shape[1] - 1)]
         weight = torch.zeros_like(found.weight)

@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image, not to a batch: the same on any device, rank and step of resuming."""
+"""Stateless (counter-based) random numbers for each image: the same on any device, rank and after any resuming."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ WORD = 0xFFFFFFFF
 
 
 class Draw(Protocol):
-    """A stream of uniform numbers for each image of a batch."""
+    """Source of uniform numbers for each image of a batch."""
 
     def __call__(self, *shape: int) -> Tensor:
-        """The next numbers [B, *shape] of [0, 1)."""
+        """Return the next numbers [B, *shape] of [0, 1)."""
         ...
 
 
-class Stream:
-    """The numbers that B images' seeds [B] int64 begin; nothing else is consumed, no generator of torch's either."""
+class CounterRNG:
+    """Random-number generator of B images with seeds [B] int64, a hash of seed and counter; torch's stays untouched."""
 
     def __init__(self, seed: Tensor) -> None:
         """Start at the first number."""
         self.seed, self.drawn = seed, 0
 
-    def __getitem__(self, images: Tensor) -> Stream:
-        """What is left of the streams of some images, a mask [B]."""
-        rest = Stream(self.seed[images])
+    def __getitem__(self, images: Tensor) -> CounterRNG:
+        """Return the generator of some images, a mask [B], at the number where this one is."""
+        rest = CounterRNG(self.seed[images])
         rest.drawn = self.drawn
         return rest
 
     def __call__(self, *shape: int) -> Tensor:
-        """The next numbers [B, *shape] of [0, 1), multiples of 2⁻²⁴."""
+        """Return the next numbers [B, *shape] of [0, 1), multiples of 2⁻²⁴."""
         import torch
 
         count = torch.Size(shape).numel()
@@ -44,7 +44,7 @@ class Stream:
 
 
 def scramble(number: Tensor) -> Tensor:
-    """A 32-bit hash of the low halves of int64 numbers, in which every bit of the input moves half of the output's.
+    """Return a 32-bit hash of the low halves of int64 numbers: each bit of the input flips half of the output's bits.
 
     The multipliers and shifts are lowbias32 of C. Wellons's hash-prospector (2018).
     """
