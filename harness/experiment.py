@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from benchmarks import AnyBenchmark, Images
 from harness import plugins
 from harness.presets import PRESETS, Preset
-from harness.settings import change, describe, read_options, restore, split_change, write_options
+from harness.settings import Json, change, describe, read_options, restore, split_change, write_options
 from methods.correspondence import Strategy
 from methods.recipe import Recipe
 
@@ -33,7 +33,7 @@ class Pretraining:
     data: str | None  # folder to pre-train on, as the user wrote it
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """Return what is recorded of it."""
         return {
             "strategy": {"name": self.name, **describe(self.strategy)},
@@ -56,7 +56,7 @@ class BackboneFile:
         return f"backbone_{self.sha256[:8]}"
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """Return what is recorded of it: the content alone, whatever the file is called."""
         return {"backbone": self.sha256}
 
@@ -72,7 +72,7 @@ class Experiment:
     trial: int = 0  # of the fine-tunings of one backbone
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """Return what is recorded, and compared when a table looks for its runs."""
         return {
             **self.backbone.settings,
@@ -233,7 +233,7 @@ def backbone_file(file: Path, options: Options, encoder: str, changes: Sequence[
         return BackboneFile(file, hashlib.file_digest(content, "sha256").hexdigest(), encoder)
 
 
-def rebuild(settings: dict[str, Any]) -> Pretraining:
+def rebuild(settings: Json) -> Pretraining:
     """Return the pre-training that a record's settings describe; ValueError if this version cannot make it."""
     if "backbone" in settings:
         raise ValueError("the run's backbone came as a file, so nothing is known of a pre-training")
@@ -252,7 +252,7 @@ def rebuild(settings: dict[str, Any]) -> Pretraining:
         raise ValueError(f"the record's settings are not a run's ({type(error).__name__}: {error})") from error
 
 
-def split_name(described: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def split_name(described: Json) -> tuple[str, Json]:
     """Return the name of a recorded strategy or benchmark, and its fields."""
     return described["name"], {field: value for field, value in described.items() if field != "name"}
 

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+Json = dict[str, Any]  # an object as a record has it
 Options = TypeVar("Options", bound="DataclassInstance")
-CHOICES: dict[Any, Mapping[str, Any]] = {  # a field's type → what it may be
+CHOICES: dict[object, Mapping[str, object]] = {  # a field's type → what it may be
     Sampler: SAMPLERS,
     Boxes: BOXES,
     Similarity: SIMILARITIES,
 }
-NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
+NUMBERS = {int: "a whole number", float: "a number"}
 
 
 class BadValue(ValueError):
@@ -33,7 +34,7 @@ class BadValue(ValueError):
 
 
 @cache
-def hints_of(kind: type[DataclassInstance]) -> dict[str, Any]:
+def hints_of(kind: type[DataclassInstance]) -> dict[str, object]:
     """Return field → type; without the cache it would be most of the time of `restore`."""
     return get_type_hints(kind)
 
@@ -84,7 +85,7 @@ def change(settings: Settings, part: str, changes: Sequence[tuple[str, str, str]
     return settings
 
 
-def parse(name: str, text: str, hint: Any) -> Any:
+def parse(name: str, text: str, hint: object) -> object:
     """Return a value of the hinted type from text; BadValue names the field where the text is none."""
     if hint in CHOICES:
         return choice(name, text, CHOICES[hint])
@@ -98,10 +99,10 @@ def parse(name: str, text: str, hint: Any) -> Any:
         raise BadValue(f"{name}={text}: set one of its fields, {', '.join(field.name for field in fields(hint))}")
     if hint is bool:
         return choice(name, text.lower(), {"true": True, "false": False})
-    return number(name, text, hint) if hint in NUMBERS else text
+    return number(name, text, hint) if hint is int or hint is float else text
 
 
-def sequence(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+def sequence(name: str, text: str, kinds: tuple[object, ...]) -> tuple[object, ...]:
     """Return a tuple from comma-separated text."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if kinds[-1] is not Ellipsis and len(parts) != len(kinds):
@@ -120,7 +121,7 @@ def number(name: str, text: str, hint: type[int] | type[float]) -> int | float:
     return value
 
 
-def choice(name: str, text: str, choices: Mapping[str, Any]) -> Any:
+def choice(name: str, text: str, choices: Mapping[str, object]) -> object:
     """Return what a name stands for; of a class among the choices its default instance."""
     if text not in choices:
         raise BadValue(f"{name}={text}: choose from {', '.join(choices)}")
@@ -146,12 +147,12 @@ def write_options(options: DataclassInstance) -> list[str]:
     return line
 
 
-def describe(settings: DataclassInstance) -> dict[str, Any]:
+def describe(settings: DataclassInstance) -> Json:
     """Return every field as plain JSON values; what was chosen by name is written as that name."""
     return {field.name: plain(getattr(settings, field.name)) for field in fields(settings)}
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> object:
     """Return one value as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
         named = any(type(value) in choices.values() for choices in CHOICES.values())
@@ -161,7 +162,7 @@ def plain(value: object) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def restore(settings: Settings, described: Mapping[str, Any], path: str = "") -> Settings:
+def restore(settings: Settings, described: Mapping[str, object], path: str = "") -> Settings:
     """Return the settings with every field, from a dotted path on, as `describe` wrote it. Raises as `assign`."""
     for name, value in described.items():
         field = path + name
@@ -179,7 +180,7 @@ def name_of(chosen: object) -> str:
     return next(name for choices in CHOICES.values() for name, found in choices.items() if found is chosen)
 
 
-def upgrade(settings: dict[str, Any]) -> dict[str, Any]:
+def upgrade(settings: Json) -> Json:
     """Return settings in today's form: older records have `strategy` and `match` apart, and `depth` for `encoder`."""
     match settings:
         case {"strategy": str(name), "match": {**fields}, **others}:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ ColorOp = Callable[[Tensor, Tensor], Tensor]
 
 PASSES = 3  # of a box blur, for a Gaussian one
 ONE = 1 << 24  # the sum of a box blur's weights
-EXACT: dict[str, Any] = {  # what lets inductor round as the kernels of one operation do
+EXACT: dict[str, bool] = {  # what lets inductor round as the kernels of one operation do
     "emulate_precision_casts": True,  # no product and sum in one
     "eager_numerics.division_rounding": True,
     "pattern_matcher": False,  # on torch 2.11 it drops a float64's way through float32

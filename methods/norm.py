@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, distributed, nn
+from torch.autograd.function import FunctionCtx
 
 
 class Sum(torch.autograd.Function):
     """Sum over the ranks, whose gradient is summed over the ranks too."""
 
     @staticmethod
-    def forward(ctx: Any, part: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, part: Tensor) -> Tensor:
         """Sum a tensor over the ranks."""
         total = part.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         """Sum the gradient over the ranks."""
         total = gradient.clone()
         distributed.all_reduce(total)
