@@ -1,4 +1,8 @@
-"""The nouns of the one formula: loss = −⟨W, S(Q p, K stopgrad(z))⟩, with Q, K and W chosen by a strategy.
+"""The formula, loss = −⟨W, S(Q p, K stopgrad(z))⟩, and its parts: a strategy chooses the matrices Q, K and W.
+
+A *cell* is one position of a view's feature map. A *site* is a place where a view is read: a row of Q (of the query,
+the predicting view) or of K (of the key, the predicted view) that weighs cells, so one cell, a point between cells, the
+mean of a box or of the whole view. W says which pairs of sites should agree, and how much; S is the similarity.
 
 Letters used everywhere: B images of a batch · H, W cells down and across a feature map · D backbone channels ·
 C embedding channels · N query sites · M key sites.
