@@ -6,6 +6,7 @@ import inspect
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from docs import outputs
@@ -75,10 +76,11 @@ def strategy_page(name: str) -> str:
 
 def fields_of(found: type, seen: set[str]) -> Iterator[tuple[str, str, str | None]]:
     """Yield name, default and comment of a dataclass's fields as its source has them, inherited ones included."""
+    names = {field.name for field in fields(found)}
     for owner in found.__mro__:
         if owner.__module__.startswith("methods.") and "__dataclass_fields__" in vars(owner):
             for line in inspect.getsource(owner).splitlines():
-                if (match := FIELD.match(line)) and match[1] in found.__dataclass_fields__ and match[1] not in seen:  # type: ignore[attr-defined]
+                if (match := FIELD.match(line)) and match[1] in names - seen:
                     seen.add(match[1])
                     yield match[1], match[3], match[4]
 

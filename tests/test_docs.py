@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ import pytest
 import torch
 
 from docs import outputs
-from harness import ROOT
+from docs.generate import fields_of
+from harness import ROOT, plugins
 from harness.cli import main
 from harness.engine import estimate
 from harness.verbs import speed
@@ -205,6 +207,12 @@ def test_links_lead_to_files_that_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", TEXTS[page]):
         if "://" not in target:
             assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_a_strategy_s_page_lists_its_settings_and_nothing_else() -> None:
+    for name in plugins.strategy_files():
+        found = plugins.strategy(name)
+        assert {field for field, _, _ in fields_of(found, set())} == {field.name for field in fields(found)}
 
 
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
