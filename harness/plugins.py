@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
 
 import benchmarks
-import harness.verbs
 import methods.strategies
 from benchmarks import AnyBenchmark, Benchmark
+from harness import ROOT
 from methods.boxes import BOXES
 from methods.correspondence import Strategy
 from methods.sampling import SAMPLERS
@@ -70,8 +70,8 @@ def strategy_files() -> dict[str, Path]:
 
 def verb_files() -> dict[str, Path]:
     """Return name → file of every verb in harness/verbs; options.py holds what several of them share."""
-    found = (file for folder in harness.verbs.__path__ for file in Path(folder).glob("*.py"))
-    return {file.stem: file for file in sorted(found) if file.stem not in ("__init__", "options")}
+    files = sorted((ROOT / "harness" / "verbs").glob("*.py"))
+    return {file.stem: file for file in files if file.stem not in ("__init__", "options")}
 
 
 def verb(name: str) -> Verb:

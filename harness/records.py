@@ -10,7 +10,6 @@ tensorboard/      the curves for TensorBoard                detection.*  the ben
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -19,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,7 @@ from benchmarks.resuming import files
 from benchmarks.resuming.checkpoints import Checkpoint
 from benchmarks.resuming.strict_json import checked, decode, fits, read_lines, read_object
 from harness.settings import upgrade
+from harness.terminal import visible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +59,8 @@ class Record:
     settings: dict[str, Any]
     scores: dict[str, float] | None  # None: not finished
     status: str  # sacred's: RUNNING, COMPLETED, INTERRUPTED, FAILED
+    started: str | None = None  # the day of its last try, in UTC, as YYYY-MM-DD; None where none is recorded
+    ended: str | None = None
 
     @property
     def id(self) -> str:
@@ -82,24 +83,9 @@ class Record:
         """Command, commit, versions, device, data and durations, read once; empty where none are recorded."""
         return read_provenance(self.folder)
 
-    @cached_property
-    def ended(self) -> str | None:
-        """The day on which the run ended, in UTC, as YYYY-MM-DD; None where it is not recorded."""
-        return self.day("stop_time")
-
-    @cached_property
-    def started(self) -> str | None:
-        """The day on which its last try began, in UTC, as YYYY-MM-DD; None where it is not recorded."""
-        return self.day("start_time")
-
-    def day(self, moment: str) -> str | None:
-        """Return the day of a moment that sacred records, as YYYY-MM-DD, if it does."""
-        text = str(read_part(self.folder, RUN).get(moment) if (self.folder / RUN).exists() else None)
-        return text[:10] if re.match(r"\d{4}-\d\d-\d\dT", text) else None
-
     @property
     def is_being_made(self) -> bool:
-        """Whether a process works on it now."""
+        """Return whether a process works on it now."""
         return files.is_locked(self.folder / LOCK)
 
     def fingerprint(self, part: str) -> str | None:
@@ -122,7 +108,7 @@ class Record:
 def claim(folder: Path) -> Iterator[None]:
     """Hold a run's folder, made if need be, for this process alone; ValueError where another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_links(folder)
+    files.refuse_links(folder)
     with files.lock(folder / LOCK, f"run {folder.name} is being made by another process"):
         files.sweep(folder, ".*.part")
         yield
@@ -198,7 +184,7 @@ def finish(folder: Path, scores: Mapping[str, float]) -> None:
 
 
 def remove(record: Record) -> None:
-    """Remove a run's folder; ValueError where a process works on it."""
+    """Remove a run's folder; ValueError if a process works on it."""
     with claim(record.folder):
         shutil.rmtree(record.folder)
 
@@ -206,9 +192,9 @@ def remove(record: Record) -> None:
 # --- reading
 
 
-def folders(results: Path, names: str = "*") -> list[Path]:
-    """Return the folders of the runs that have such names, sorted."""
-    return sorted(folder for folder in (results / RUNS).glob(names) if folder.is_dir())
+def folders(results: Path, start: str = "") -> list[Path]:
+    """Return the folders of all runs, or of those whose names start so, sorted."""
+    return sorted(folder for folder in (results / RUNS).glob("*") if folder.name.startswith(start) and folder.is_dir())
 
 
 def is_finished(folder: Path) -> bool:
@@ -226,21 +212,22 @@ def read_finished(folder: Path) -> Record | None:
 
 def read(folder: Path) -> Record:
     """Return a run's record; ValueError names a file that cannot be read or that no run has written."""
-    refuse_links(folder)
-    settings, finished = read_settings(folder), is_finished(folder)
+    files.refuse_links(folder)
+    settings = checked(folder / CONFIG, upgrade(read_object(folder / CONFIG)), FORMS[CONFIG])
+    finished = is_finished(folder)
     scores = read_part(folder, SCORES) if finished else None
     run = read_part(folder, RUN) if (folder / RUN).exists() else {}  # a kill may come before sacred's first word
     read_provenance(folder)
     status = visible(run.get("status", "RUNNING"))
     if finished != (status == "COMPLETED"):  # a kill came between sacred's last word and ours
         status = "COMPLETED" if finished else "RUNNING"
-    return Record(folder, {"trial": 0, **settings}, scores, status)
+    return Record(folder, {"trial": 0, **settings}, scores, status, day(run, "start_time"), day(run, "stop_time"))
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Return a run's settings in today's form; ValueError where they have another one."""
-    file = folder / CONFIG
-    return checked(file, upgrade(read_object(file)), FORMS[CONFIG])
+def day(run: Mapping[str, Any], moment: str) -> str | None:
+    """Return the day of a moment that sacred has recorded, as YYYY-MM-DD, if it has."""
+    text = str(run.get(moment))
+    return text[:10] if re.match(r"\d{4}-\d\d-\d\dT", text) else None
 
 
 def read_part(folder: Path, name: str) -> dict[str, Any]:
@@ -262,28 +249,13 @@ def read_curve(folder: Path) -> list[Point]:
     return points
 
 
-def refuse_links(folder: Path) -> None:
-    """Raise ValueError if a run's folder has no printable name, or it or a file in it links out of the results."""
-    if not folder.name.isprintable():
-        raise ValueError(f"{folder}: not a run's name")
-    home = os.path.realpath(folder.parent)
-    for path in chain((folder,), folder.iterdir()):
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
-            raise ValueError(f"{path}: a link that leads out of {folder.parent}")
-
-
-def visible(text: object) -> str:
-    """Return text on one line, with every character escaped that would command a terminal (colours, new lines, …)."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(text))
-
-
-def read_all(results: Path, names: str = "*") -> tuple[list[Record], list[str]]:
-    """Return every readable record whose run has such a name, and one line for each folder that holds none.
+def read_all(results: Path, start: str = "") -> tuple[list[Record], list[str]]:
+    """Return every readable record of a run whose name starts so, and one line for each folder that holds none.
 
     A run that has only just begun, whose settings are not written yet, is neither.
     """
     records, broken = [], []
-    for folder in folders(results, names):
+    for folder in folders(results, start):
         if not folder.name.startswith(".") and ((folder / CONFIG).exists() or is_finished(folder)):
             try:
                 records.append(read(folder))

@@ -6,8 +6,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-from harness.records import visible
-
 WIDTH = 80  # columns
 
 
@@ -37,3 +35,8 @@ def fold(text: str) -> str:
 def shown(path: Path) -> Path:
     """Return a path relative to the working folder if it lies inside it, else as it is."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def visible(text: object) -> str:
+    """Return text on one line, with every character escaped that would command a terminal (colours, new lines, …)."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(text))

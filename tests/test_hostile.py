@@ -31,7 +31,7 @@ from benchmarks.resuming import strict_json
 from benchmarks.resuming.checkpoints import Checkpoint, DamagedCheckpoint
 from benchmarks.resuming.training import Training
 from benchmarks.weights import ConvertError, names, read_backbone
-from harness import experiment, plugins, records, tables
+from harness import experiment, plugins, records, tables, terminal
 from harness.cli import main
 from harness.evidence.figures import models
 from harness.evidence.render import render
@@ -236,7 +236,7 @@ def test_no_cell_of_csv_is_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = [records.read(run_folder(tmp_path, "=1+1", scores={"AP": -1.5, "=AP50": -2.0}))]
     text = render("mine", fill_rows("mine", [], found), "demo", False, "csv")
     head, *lines = csv.reader(io.StringIO(text, newline=""))
-    assert [line[0] for line in lines] == [f"'{records.visible(label)}" for label in FORMULAS]
+    assert [line[0] for line in lines] == [f"'{terminal.visible(label)}" for label in FORMULAS]
     assert "'=AP50" in head
     for line in lines:
         cells = dict(zip(head, line, strict=True))

@@ -1,6 +1,7 @@
-"""The arrows between the folders (harness → methods, harness → benchmarks, nothing else) and what imports torch."""
+"""The arrows between the folders, who names a record's files, what imports torch, and how large the house may be."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ROOT
+from harness import ROOT, records
 
 CODE = [
     file for folder in ("harness", "methods", "benchmarks", "third_party") for file in (ROOT / folder).rglob("*.py")
@@ -139,3 +140,97 @@ def test_what_could_execute_it_is_found(line: str, tmp_path: Path) -> None:
     assert unsafe(tmp_path / "module.py")
     (tmp_path / "module.py").write_text("partial(torch.load, weights_only=True)(Image.open(x, formats=FORMATS))")
     assert not unsafe(tmp_path / "module.py")
+
+
+# --- the arrows within harness: verbs → evidence → engine → its own floor → methods, benchmarks
+
+SOURCES = [file for folder in ("harness", "methods", "benchmarks") for file in (ROOT / folder).rglob("*.py")]
+MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in SOURCES}
+WINGS = ("verbs", "evidence", "engine")
+FRONT = {"harness.cli", "harness.__main__", "harness.api"}  # doors of the whole house: nothing within imports them
+
+
+def at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, those for the type checker included, without those of functions."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, ast.If | ast.Try | ast.With | ast.ClassDef):
+            yield from at_import(statement.body)
+
+
+def needs(module: str, late: bool = False) -> set[str]:
+    """Return the modules of this project that one imports: as it is imported itself, or `late`, in a call, too."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    wanted: set[str] = set()
+    for node in ast.walk(tree) if late else at_import(tree.body):
+        if isinstance(node, ast.Import):
+            wanted |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            wanted |= {name if name in MODULES else node.module for name in names}
+    return {name for name in wanted if name in MODULES and name != module}
+
+
+def wing(module: str) -> str:
+    """Return the folder that a module is in, `floor` for harness's own, where the doors do not count."""
+    top, *rest = module.split(".")
+    return rest[0] if rest and rest[0] in WINGS else "floor" if top == "harness" else top
+
+
+def test_the_arrows_within_harness_go_one_way() -> None:
+    order = {name: number for number, name in enumerate((*WINGS, "floor", "methods", "benchmarks"))}
+    back = [
+        f"{module} → {other}"
+        for module in set(MODULES) - FRONT - {"harness"}
+        for other in needs(module, late=True)
+        if order[wing(other)] < order[wing(module)] or other in FRONT
+    ]
+    assert back == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = {module: needs(module) for module in MODULES if module != "harness"}  # which only names its front door
+    while free := {module for module, others in arrows.items() if not others & arrows.keys()}:
+        arrows = {module: others for module, others in arrows.items() if module not in free}
+    assert arrows == {}
+
+
+def test_records_alone_names_the_files_of_a_record() -> None:
+    files = (records.CONFIG, records.RUN, records.SCORES, records.PROVENANCE, records.CURVE, records.BACKBONE,
+             records.HEADS, records.CHECKPOINT, records.LOCK, records.TENSORBOARD)  # fmt: skip
+    namers = {
+        module
+        for module, file in MODULES.items()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and Path(node.value).name in files
+        if node.value != records.TENSORBOARD  # the name of a package and of an option too
+    }
+    assert namers == {"harness.records"}
+
+
+# --- how large the house may be
+
+
+def test_the_floor_of_harness_has_few_rooms() -> None:
+    rooms = [
+        path.stem
+        for path in (ROOT / "harness").iterdir()
+        if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__")
+    ]
+    assert len(rooms) <= 14, sorted(rooms)
+
+
+def test_few_files_are_long() -> None:
+    long = [file for file in SOURCES if len(file.read_text(encoding="utf-8").splitlines()) > 300]
+    assert len(long) <= 2, long
+
+
+def test_the_path_of_a_first_reading_is_short() -> None:
+    path = ["methods/correspondence.py", "methods/strategies/location.py", "methods/pixsim.py",
+            "harness/experiment.py", "harness/tables.py"]  # fmt: skip
+    assert sum(len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in path) <= 750
+
+
+def test_types_are_known() -> None:
+    counts = {file: len(re.findall(r"\bAny\b", file.read_text(encoding="utf-8"))) for file in SOURCES}
+    assert sum(counts.values()) <= 110

@@ -54,7 +54,7 @@ class Detector(Settings):
             from benchmarks.detection.evaluation import evaluate_model
             from benchmarks.detection.tuning import fine_tune, identity
 
-            weights = Path(scratch, "backbone.pth")
+            weights = Path(scratch, "initial.pth")
             convert_file(backbone, weights, encoder=self.encoder)
             cfg = config(self, data.classes, seed, device, comm.get_world_size())
             join_norms(cfg, comm.get_world_size())

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -113,3 +114,13 @@ def sweep(folder: Path, *patterns: str) -> None:
     for pattern in patterns:
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ValueError if a folder's name is not printable, or it or a file in it is a link out of its parent."""
+    if not folder.name.isprintable():
+        raise ValueError(f"{folder}: not a run's name")
+    home = os.path.realpath(folder.parent)
+    for path in chain((folder,), folder.iterdir()):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+            raise ValueError(f"{path}: a link that leads out of {folder.parent}")

@@ -119,7 +119,7 @@ def finished(experiment: Experiment, results: Path) -> records.Record | None:
     if record := records.read_finished(results / records.RUNS / experiment.run_id):
         return record
     settings = json.loads(json.dumps(experiment.settings))
-    alike, _ = records.read_all(results, f"{experiment.backbone.name}-s{experiment.seed}-*")
+    alike, _ = records.read_all(results, f"{experiment.backbone.name}-s{experiment.seed}-")
     return next((record for record in alike if record.scores is not None and record.settings == settings), None)
 
 

@@ -12,7 +12,8 @@ from tabulate import tabulate
 from harness import plugins
 from harness.experiment import parse
 from harness.presets import PRESETS
-from harness.records import Record, visible
+from harness.records import Record
+from harness.terminal import visible
 
 
 def compare(first: Record, second: Record) -> str:

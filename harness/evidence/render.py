@@ -12,8 +12,8 @@ from tabulate import SEPARATING_LINE, tabulate
 from harness.evidence.latex import booktabs, comment
 from harness.evidence.rows import Row
 from harness.presets import PRESETS
-from harness.records import visible
 from harness.tables import Column, named
+from harness.terminal import visible
 
 if TYPE_CHECKING:
     import pandas

@@ -15,7 +15,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from benchmarks.resuming import files
-from harness.records import visible
+from harness.terminal import visible
 
 # the palette of Okabe and Ito, which colour-blind readers can tell apart
 BLACK, ORANGE, SKY, GREEN = "#000000", "#e69f00", "#56b4e9", "#009e73"

@@ -6,7 +6,6 @@ The options that define an experiment are in harness/experiment.py, since a row 
 from __future__ import annotations
 
 import argparse
-import glob
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from harness import ROOT, records
 from harness.evidence.compare import flat
-from harness.records import Record, visible
+from harness.records import Record
 from harness.settings import write_options
+from harness.terminal import visible
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
@@ -143,7 +143,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def find_run(results: Path, name: str) -> Record:
     """Return the run of a name, or of how it begins; ValueError says what differs between several, or which exist."""
-    runs = {record.id: record for record in records.read_all(results, f"{glob.escape(name)}*")[0]} if name else {}
+    runs = {record.id: record for record in records.read_all(results, name)[0]} if name else {}
     if name in runs or len(runs) < 2:
         return records.find(results, name)
     settings = {run: flat(record.settings) for run, record in runs.items()}

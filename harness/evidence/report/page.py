@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from benchmarks.resuming import files
-from harness import records
+from harness import terminal
 from harness.evidence.render import scale
 from harness.evidence.report.appendix import (
     NOTES,
@@ -107,7 +107,7 @@ def visible(value: object) -> object:
     """Return text with every control and direction mark spelt out; what the template itself has made stays as it is."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return records.visible(value)
+    return terminal.visible(value)
 
 
 def facts(source: Source, counted: Sequence[Record], day: str) -> dict[str, str]:
