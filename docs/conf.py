@@ -15,8 +15,9 @@ copyright = "2026, the dense-ssl-harness authors"
 release = version = harness.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build", "README.md"]
-myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+highlight_language = "text"
+smartquotes = False  # they would make one dash of --
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]

@@ -40,8 +40,10 @@ def pages() -> Iterator[tuple[str, str]]:
 
 
 def copied(file: Path) -> str:
-    """Return a text of the repository; the sections of METHODS.md become targets such as methods-4.1."""
+    """Return a text of the repository with a title; the sections of METHODS.md become targets such as methods-4.1."""
     text = file.read_text(encoding="utf-8")
+    if not text.startswith("# "):
+        text = f"# {file.stem}\n\n{text}"
     return SECTION.sub(r"(methods-\2)=\n\n\1 \2 ", text) if file.name == "METHODS.md" else text
 
 

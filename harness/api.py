@@ -1,6 +1,6 @@
 """The Python interface: a recorded run with its encoder and its correspondences, and tables as data frames.
 
-Example: run = harness.open("location-s0"); match = run.correspondence(*run.views(0)); match.pairs()
+Example: `run = harness.open("location-s0"); run.correspondence(*run.views(0)).pairs()`.
 """
 
 from __future__ import annotations
