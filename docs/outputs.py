@@ -1,7 +1,6 @@
 """Keeps the outputs that README.md and docs/ quote equal to what the commands print: python -m docs.outputs.
 
-A block of the language `console` begins with `$ harness …`, and the output follows. A line `...` in it stands for any
-number of lines that are left out; such a block is only compared, never rewritten.
+A block of the language `console` begins with `$ harness …`, and the output follows.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```console\n\$ harness (.*)\n((?:.*\n)*?)```$", re.MULTILINE)
-ELISION = "..."
 VERB = re.compile(r"^ {2,4}([a-z]+)(?: +|\n +)\S", re.MULTILINE)  # in the help text
 FIGURE = re.compile(r"^ {4}(\w+) +\S", re.MULTILINE)
 
@@ -28,12 +26,6 @@ class Quote(NamedTuple):
 
     command: str  # without `harness`
     output: str
-
-    def agrees(self, printed: str) -> bool:
-        """Return whether the output is what was printed, up to what is left out."""
-        lines = self.output.splitlines()
-        pattern = "".join("(?:.*\n)*?" if line == ELISION else f"{re.escape(line)}\n" for line in lines)
-        return re.fullmatch(pattern, printed.strip("\n") + "\n") is not None
 
 
 def quotes(page: Path) -> Iterator[Quote]:
@@ -51,7 +43,7 @@ def printed(command: str) -> str:
         code = main(shlex.split(command))
     if code:
         raise ValueError(f"harness {command}: exit code {code}")
-    return out.getvalue()
+    return out.getvalue().rstrip() + "\n"
 
 
 def help_text(*verb: str) -> str:
@@ -73,9 +65,7 @@ def rewrite(page: Path) -> None:
     """Write a page with the outputs of today."""
 
     def renew(block: re.Match[str]) -> str:
-        if f"\n{ELISION}\n" in f"\n{block[2]}":
-            return block[0]
-        return f"```console\n$ harness {block[1]}\n{printed(block[1]).rstrip()}\n```"
+        return f"```console\n$ harness {block[1]}\n{printed(block[1])}```"
 
     text = page.read_text(encoding="utf-8")
     page.write_text(BLOCK.sub(renew, text), encoding="utf-8")
