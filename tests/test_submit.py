@@ -248,7 +248,7 @@ import signal, sys
 from harness.verbs.submit import Job
 job = Job(sys.argv[1:])
 signal.signal(signal.SIGTERM, lambda *_: None)  # as submitit does
-signal.signal(signal.SIGUSR2, lambda *_: sys.exit(job.checkpoint().function.words != job.words))
+signal.signal(signal.SIGUSR2, lambda *_: sys.exit(job.checkpoint().function.options != job.options))
 job()
 """
 
