@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from benchmarks.resuming import files
 from harness import records
+from harness.engine import observers
 from harness.engine.run import finished
 from harness.experiment import parse
 from harness.settings import upgrade
@@ -93,3 +96,47 @@ def test_a_run_of_an_older_version_counts_as_run() -> None:
         assert found is not None
         assert (found.strategy, found.settings) == (line.split()[1], json.loads(json.dumps(experiment.settings)))
     assert finished(parse(["--strategy", "location", "--seed", "99"]), DEMO) is None
+
+
+def test_a_later_try_replaces_what_an_earlier_one_noted_but_adds_to_its_backbone_and_durations(tmp_path: Path) -> None:
+    records.begin(tmp_path, SETTINGS, machine={"device": "CPU", "threads": 2}, backbone={"key": "a"}, seconds={})
+    records.note(tmp_path, backbone={"taken_over_from": "another"}, seconds={"pretrain": 1.5})
+    records.begin(tmp_path, SETTINGS, machine={"device": "GPU"}, backbone={"key": "a"}, seconds={})
+    assert records.read_provenance(tmp_path) == {
+        "machine": {"device": "GPU"},
+        "backbone": {"key": "a", "taken_over_from": "another"},
+        "seconds": {"pretrain": 1.5},
+    }
+
+
+def test_a_run_that_was_killed_before_sacred_s_first_word_is_read_as_running(tmp_path: Path) -> None:
+    records.begin(tmp_path / "runs" / "one", SETTINGS)
+    (record,), broken = records.read_all(tmp_path)
+    assert (record.status, record.scores, record.started, broken) == ("RUNNING", None, None, [])
+
+
+def test_sacred_writes_the_status_of_a_run_and_no_other_file(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    observers.observe(folder, SETTINGS, lambda: {"AP": 1.0})
+    assert [file.name for file in folder.iterdir()] == ["run.json"]
+
+
+def test_a_reused_backbone_is_noted_before_it_is_there_and_is_there_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    donor, run = (tmp_path / name for name in ("donor", "run"))
+    for folder in (donor, run):
+        records.begin(folder, SETTINGS, backbone={"key": "a"})
+    records.append_point(donor, {"step": 1})
+    records.write_weights(donor, {"weight": torch.ones(1)}, {"bias": torch.ones(1)})
+    link, linked = files.link, []
+
+    def watched(source: Path, target: Path) -> None:
+        linked.append((target.name, records.read_provenance(run)["backbone"].get("taken_over_from")))
+        link(source, target)
+
+    monkeypatch.setattr(files, "link", watched)
+    records.reuse_backbone(donor, run)
+    assert linked == [(name, "donor") for name in ("curve.jsonl", "heads.pth", "backbone.pth")]
+    assert (run / "backbone.pth").read_bytes() == (donor / "backbone.pth").read_bytes()

@@ -1,11 +1,11 @@
-"""What a run would do and cost, from a few small steps measured here; nothing is written."""
+"""An estimate of what a run does and costs, from a few small steps that are timed here; nothing is written."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,28 +17,29 @@ from harness.engine.images import existing_folder, list_images
 from harness.engine.machine import Machine
 from harness.engine.pretrain import build_optimizer, train_step
 from harness.experiment import BackboneFile, Experiment, Pretraining
+from methods.correspondence import Strategy
 from methods.encoder import build_encoder
 from methods.pixsim import PixSim
 from methods.recipe import Recipe
 from methods.views import View
 
-SIZES = 2, 8  # images of the measured steps
-IMAGENET = 1_281_167  # images, where no folder says how many
+SIZES = 2, 8  # images of the timed steps
+IMAGENET = 1_281_167  # images, if no folder is named
 BASE = 0.6  # GiB: Python, torch and the loader
 GIB = 2**30
 
 
 class Probe(NamedTuple):
-    """What the small steps showed."""
+    """The cost of a step as measured with small batches."""
 
-    parameters: int  # trained ones
-    step: float  # seconds of a step whatever its batch
+    parameters: int  # that are trained
+    step: float  # seconds of a step, whatever its batch
     image: float  # seconds an image, both views
     kept: float  # bytes that an image keeps for the backward pass
 
 
 def estimate(trials: Sequence[Experiment], machine: Machine) -> str:
-    """Settings, steps, parameters and an estimate of time and memory on this machine, good to a factor of two."""
+    """Return settings, steps, parameters and an estimate of time and memory here, good to a factor of two."""
     experiment, more = trials[0], len(trials) - 1
     return "\n".join([
         f"run {experiment.run_id}: dry, nothing is done",
@@ -51,64 +52,64 @@ def estimate(trials: Sequence[Experiment], machine: Machine) -> str:
 
 
 def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
-    """Lines on the pre-training."""
-    trained = experiment.backbone
-    if isinstance(trained, BackboneFile):
-        return [f"pre-training: none, the backbone is {trained.file}"]
-    if not trained.strategy.trains:
+    """Return lines on the pre-training."""
+    training = experiment.backbone
+    if isinstance(training, BackboneFile):
+        return [f"pre-training: none, the backbone is {training.file}"]
+    if not training.strategy.trains:
         return ["pre-training: none, the backbone stays as the seed draws it"]
-    recipe, (images, whence) = trained.recipe, count_images(trained)
+    recipe, (images, origin) = training.recipe, count_images(training)
     steps = images // recipe.batch * recipe.epochs
-    found = probe(trained.strategy, recipe, machine)
-    memory = (12 * found.parameters + recipe.batch * found.kept) / GIB + BASE  # weights, gradients and momentum
+    measured = probe(training.strategy, recipe, machine)
+    memory = (12 * measured.parameters + recipe.batch * measured.kept) / GIB + BASE  # weights, gradients and momentum
     return [
-        f"pre-training: {images:,} images ({whence}), {recipe.epochs} epochs, {steps:,} steps of {recipe.batch}, "
-        f"{found.parameters:,} parameters",
-        f"  about {duration(training_seconds(recipe, images, found))} and {memory:.1f} GiB",
+        f"pre-training: {images:,} images ({origin}), {recipe.epochs} epochs, {steps:,} steps of {recipe.batch}, "
+        f"{measured.parameters:,} parameters",
+        f"  about {duration(training_seconds(recipe, images, measured))} and {memory:.1f} GiB",
     ]
 
 
-def training_seconds(recipe: Recipe, images: int, found: Probe) -> float:
-    """Of a pre-training on so many images."""
-    return images // recipe.batch * recipe.epochs * (found.step + found.image * recipe.batch)
+def training_seconds(recipe: Recipe, images: int, measured: Probe) -> float:
+    """Return the seconds of a pre-training on so many images."""
+    return images // recipe.batch * recipe.epochs * (measured.step + measured.image * recipe.batch)
 
 
 def hours(experiment: Experiment, machine: Machine) -> float:
     """Return the hours of a whole run on this machine, good to a factor of two; ValueError where nothing is known."""
-    benchmark, trained = experiment.benchmark, experiment.backbone
+    benchmark, training = experiment.benchmark, experiment.backbone
     cost = benchmark.cost()
     if cost is None:
         raise ValueError(f"no estimate of benchmark {benchmark.name} before a run of it is recorded")
     seconds = benchmark_seconds(cost, benchmark.encoder, machine)
-    if isinstance(trained, Pretraining) and trained.strategy.trains:
-        found = probe(trained.strategy, trained.recipe, machine)
-        seconds += training_seconds(trained.recipe, count_images(trained)[0], found)
+    if isinstance(training, Pretraining) and training.strategy.trains:
+        measured = probe(training.strategy, training.recipe, machine)
+        seconds += training_seconds(training.recipe, count_images(training)[0], measured)
     return seconds / 3600
 
 
-def count_images(trained: Pretraining) -> tuple[int, str]:
-    """How many images there are to pre-train on, and where."""
-    if trained.embedded:
-        return trained.embedded.count, "embedded images"
-    if trained.data is None:
+def count_images(training: Pretraining) -> tuple[int, str]:
+    """Return how many images there are to pre-train on, and where they come from."""
+    if training.embedded:
+        return training.embedded.count, "embedded images"
+    if training.data is None:
         return IMAGENET, "ImageNet's count, as no --data is given"
-    folder = existing_folder(trained.data)
-    return len(list_images(folder)), trained.data
+    folder = existing_folder(training.data)
+    return len(list_images(folder)), training.data
 
 
-def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:
-    """Make small steps of two batch sizes on noise; what a step costs is a part of its own and a part an image."""
+def probe(strategy: Strategy, recipe: Recipe, machine: Machine) -> Probe:
+    """Time small steps of two batch sizes on noise: a step costs a constant part and a part per image."""
     device = torch.device(machine.device)
     model = PixSim(strategy, recipe).to(device)
     training = Training(model, build_optimizer(model, recipe))
     kept: dict[int, int] = {}
 
-    def note(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> Tensor:
         kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
     few, many = (noise(recipe, count, device) for count in SIZES)
-    with saved_tensors_hooks(note, lambda tensor: tensor):
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
         train_step(training, recipe, 0, few)
     small = fastest(lambda: train_step(training, recipe, 0, few), device)
     large = fastest(lambda: train_step(training, recipe, 0, many), device)
@@ -119,7 +120,7 @@ def probe(strategy: Any, recipe: Recipe, machine: Machine) -> Probe:
 
 
 def noise(recipe: Recipe, count: int, device: torch.device) -> tuple[View, View]:
-    """Two views of noise images that lie in the same place."""
+    """Return two views of noise images that lie in the same place."""
     box = torch.tensor([[0.0, 0.0, recipe.size, recipe.size]], device=device).expand(count, -1)
     images = torch.randn(count, 3, recipe.size, recipe.size, device=device)
     view = View(images, box, box[:, 2:], torch.arange(count, device=device))
@@ -144,7 +145,7 @@ def benchmark_seconds(cost: Cost, encoder: str, machine: Machine) -> float:
 
 
 def fastest(step: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the faster of two steps."""
+    """Return the seconds of the faster of two steps."""
     times = []
     for _ in range(2):
         start = time.perf_counter()
@@ -156,7 +157,7 @@ def fastest(step: Callable[[], object], device: torch.device) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A time as a person would say it."""
+    """Return a time in the largest unit of which it has at least two."""
     for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
