@@ -142,10 +142,10 @@ def _is_pickle(file: Path) -> bool:
 
 def _advice(file: Path, refusal: str) -> str:
     """Return which class torch refused to read, if it says so, and a command that saves the tensors without it."""
-    found = re.search(r"GLOBAL ([\w.]+\.\w+)\s", refusal)
-    if not found:
+    refused = re.search(r"GLOBAL ([\w.]+\.\w+)\s", refusal)
+    if not refused:
         return ""
-    name = found[1]
+    name = refused[1]
     return (
         f" alone: it holds {name} too. If you know that to be harmless, save the tensors ('state_dict', or the key that"
         f' they have) without it: python -c "import torch, {name.rpartition(".")[0]};'
@@ -169,12 +169,12 @@ def _flatten(content: object) -> dict[str, Tensor]:
 
 def _prefixes(tensors: Mapping[str, Tensor], encoder: str) -> list[str]:
     """Return the prefixes behind which most of the encoder lies, without slow copies if there is anything else."""
-    found = [key.removesuffix(ANCHOR) for key in tensors if f".{key}".endswith(f".{ANCHOR}")]
-    if not found:
+    prefixes = [key.removesuffix(ANCHOR) for key in tensors if f".{key}".endswith(f".{ANCHOR}")]
+    if not prefixes:
         held = ", ".join(map(repr, list(tensors)[:3])) or "no tensor"
         raise ConvertError(f"no ResNet under torchvision's names: it holds {held}, but no {ANCHOR!r}")
-    lacks = {prefix: sum(prefix + name not in tensors for name in names(encoder)) for prefix in found}
-    nearest = [prefix for prefix in found if lacks[prefix] == min(lacks.values())]
+    lacks = {prefix: sum(prefix + name not in tensors for name in names(encoder)) for prefix in prefixes}
+    nearest = [prefix for prefix in prefixes if lacks[prefix] == min(lacks.values())]
     return [prefix for prefix in nearest if not COPY & set(re.split(r"[._]", prefix))] or nearest
 
 
@@ -215,10 +215,10 @@ def _plain(key: str, tensor: Tensor, like: Tensor) -> Tensor:
         raise ConvertError(f"checkpoint of another architecture: {key!r} is {shapes}")
     if tensor.is_meta or tensor.is_floating_point() != like.is_floating_point():
         raise ConvertError(f"{key!r} is no tensor of {like.dtype}, but of {tensor.dtype} on {tensor.device}")
-    found = torch.empty_like(like, device="cpu").copy_(tensor.detach())
-    if not found.isfinite().all():
+    copy = torch.empty_like(like, device="cpu").copy_(tensor.detach())
+    if not copy.isfinite().all():
         raise ConvertError(f"{key!r} holds a number that is not finite")
-    return found
+    return copy
 
 
 def _choose(states: Mapping[str, dict[str, Tensor]]) -> tuple[str, dict[str, Tensor]]:

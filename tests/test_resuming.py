@@ -257,7 +257,7 @@ def test_a_signal_stops_either_phase_within_a_step(
             assert main(line) == code
         (folder,) = (tmp_path / "runs").iterdir()
         assert next(iter(checkpoints.load(folder / kept)))  # it can be read
-        assert "the same command goes on" in capsys.readouterr().err
+        assert "the same command continues" in capsys.readouterr().err
         assert records.read(folder).status == "INTERRUPTED"
     assert main(line) == 0
 

@@ -93,14 +93,14 @@ def read(folder: Path) -> Coco:
 
 
 def _split(path: Path, folder: Path) -> Split:
-    found, digest = _parse(path)
-    categories = {id: _printable(entry, "name", path) for id, entry in _table(found, "categories", path).items()}
+    content, digest = _parse(path)
+    categories = {id: _printable(entry, "name", path) for id, entry in _table(content, "categories", path).items()}
     if len(set(categories.values())) != CATEGORIES:
         raise CocoError(f"{path}: {len(set(categories.values()))} categories instead of COCO's {CATEGORIES}")
-    images = _table(found, "images", path)
+    images = _table(content, "images", path)
     names = [_image(image, path) for image in images.values()]
     digest.update("".join(_sizes(folder, names, path)).encode())
-    objects = _table(found, "annotations", path, least=1)  # COCO's evaluation takes the id 0 for "no match"
+    objects = _table(content, "annotations", path, least=1)  # COCO's evaluation takes the id 0 for "no match"
     for id, entry in objects.items():
         _check(entry, images, categories, f"{path}: annotation {id}")
     classes = [entry["category_id"] for entry in objects.values() if not entry["iscrowd"]]
@@ -126,9 +126,9 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-def _table(found: object, key: str, path: Path, least: int = 0) -> dict[int, Entry]:
+def _table(content: object, key: str, path: Path, least: int = 0) -> dict[int, Entry]:
     """Return id → entry of one of the file's lists."""
-    entries = found.get(key) if isinstance(found, dict) else None
+    entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise CocoError(f"{path}: no list of {key}")
     table: dict[int, Entry] = {}

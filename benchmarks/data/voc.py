@@ -188,13 +188,13 @@ def _check_image(path: Path, width: int, height: int) -> None:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             image.load()
-            found = image.size
+            size = image.size
             sideways = image.getexif().get(EXIF_ORIENTATION) in EXIF_SIDEWAYS
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
         raise VocError(f"{path}: not a readable image: {' '.join(str(error).split())}") from None
-    found, turned = (found[::-1], " once turned by its EXIF orientation") if sideways else (found, "")
-    if found != (width, height):
-        raise VocError(f"{path}: {found[0]}x{found[1]} px{turned}, but its XML says {width}x{height}")
+    size, turned = (size[::-1], " once turned by its EXIF orientation") if sideways else (size, "")
+    if size != (width, height):
+        raise VocError(f"{path}: {size[0]}x{size[1]} px{turned}, but its XML says {width}x{height}")
 
 
 def _object(node: ET.Element, width: int, height: int, path: Path) -> tuple[Box, str, bool]:

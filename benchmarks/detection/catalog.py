@@ -68,7 +68,7 @@ def dataset(split: Sequence[Record], classes: Sequence[str]) -> list[Entry]:
             "height": record.height,
             "width": record.width,
             "annotations": [
-                annotation(*one) for one in zip(record.boxes, record.labels, record.difficult, strict=True)
+                annotation(*each) for each in zip(record.boxes, record.labels, record.difficult, strict=True)
             ],
         }
         for record in split

@@ -68,13 +68,13 @@ def load_into(model: nn.Module, converted: Mapping[str, Tensor]) -> None:
 
 
 def _target(name: str, own: Mapping[str, Tensor]) -> str | None:
-    found = [place + name for place in PLACES if place + name in own]
-    if len(found) == 1:
-        return found[0]
+    targets = [place + name for place in PLACES if place + name in own]
+    if len(targets) == 1:
+        return targets[0]
     norm = name.removesuffix("num_batches_tracked")
     if norm != name and any(place + norm + "running_mean" in own for place in PLACES):
         return None
-    raise ConvertError(f"the checkpoint's {name!r} has {len(found)} places in the detector")
+    raise ConvertError(f"the checkpoint's {name!r} has {len(targets)} places in the detector")
 
 
 def convert_file(source: Path, target: Path, *, encoder: str) -> None:

@@ -53,13 +53,13 @@ class Published(Detector):
 
     def notes(self, data: Voc | Coco) -> list[str]:
         """Return how the run departs from the 8 GPUs, the precision and the data of the publication."""
-        found = [self._on_gpus(data)]
+        notes = [self._on_gpus(data)]
         if self.precision != "fp32":
-            found.append(f"not the published precision: fine-tuned in {self.precision} instead of fp32, tested in fp32")
+            notes.append(f"not the published precision: fine-tuned in {self.precision} instead of fp32, tested in fp32")
         if data.images != self.official:
             text = "not the official data: {:,} train, {:,} test images instead of {:,} and {:,}"
-            found.append(text.format(*data.images, *self.official))
-        return [line for text in found for line in wrap(text, COLUMNS, break_on_hyphens=False)]
+            notes.append(text.format(*data.images, *self.official))
+        return [line for text in notes for line in wrap(text, COLUMNS, break_on_hyphens=False)]
 
     def _on_gpus(self, data: Voc | Coco) -> str:
         if self.gpus == GPUS:
