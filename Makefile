@@ -48,6 +48,7 @@ results: setup  ## write the tables, plots and quoted outputs of our demo record
 	    $(BIN)/harness table $$table --format $$kind --results results/demo > results/demo/tables/$$table.$$kind; done; \
 	    $(BIN)/harness plot $$table --results results/demo; done
 	@$(BIN)/harness plot A1 --against gauges --results results/demo
+	@$(BIN)/harness plot A1 --against SimSiam --results results/demo
 	@for table in A1 A2; do for score in AP AP50; do \
 	    $(BIN)/harness claims $$table --score $$score --format md --results results/demo \
 	        > results/demo/tables/claims-$$table-$$score.md; done; done

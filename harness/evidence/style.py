@@ -110,6 +110,7 @@ def to_svg(figure: Figure) -> str:
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(f'{BLACK}(?=[;"])', "currentColor", text)
     text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # hundredths of a point are fine enough
+    text = re.sub(r"\s*\n\s*", " ", text)
     text = text.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")  # Verdana has the same widths
     return re.sub(r"(?<=: )#([0-9a-f]{6})(?=[;\"])", r"var(--c-\1)", text)
 

@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="WHAT", help=against)
     parser.add_argument("--no-title", action="store_true", help="leave out the title, for a paper with a caption")
     parser.add_argument("--score", metavar="NAME", help="this score alone (all; with --against the table's first)")
-    stem = "path without ending (RESULTS/plots/TABLE, or TABLE-steps, TABLE-gauges)"
+    stem = "path without ending (RESULTS/plots/TABLE, TABLE-steps, TABLE-gauges or TABLE-against-ROW)"
     parser.add_argument("--out", metavar="STEM", type=Path, help=stem)
     options.add_results(parser)
     add_settings(parser)
