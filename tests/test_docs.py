@@ -128,13 +128,19 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_the_readme_s_strategy_is_short_and_trains(mine: Path) -> None:
+def test_the_readme_s_strategy_is_short_and_fills_a_row(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = [line for line in NEAREST.splitlines() if line.strip()]
     assert len(code) <= 15
     assert main(["run", "--strategy", "mine.nearest", *TINY, "--results", "results"]) == 0
     (curve,) = mine.glob("results/runs/mine.nearest-s0-*/curve.jsonl")
     points = [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()]
     assert all(point["matched"] == 1 and point["pairs"] == 4 for point in points)
+    capsys.readouterr()
+    settings = TINY[: TINY.index("--workers")] + TINY[TINY.index("cpu") + 1 :]
+    row = "nearest centre=--strategy mine.nearest"
+    assert main(["table", "A1", "--row", row, *settings, "--results", "results", "--format", "json"]) == 0
+    filled = {row["row"]: row["n"] for row in json.loads(capsys.readouterr().out)}
+    assert filled["nearest centre"] == 1
 
 
 @pytest.mark.parametrize("line", sorted({line.text for line in LINES if line.text.startswith("torchrun ")}))
