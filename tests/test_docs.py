@@ -212,6 +212,12 @@ def test_a_strategy_s_page_lists_its_settings_and_nothing_else() -> None:
         assert {field for field, _, _ in fields_of(found, set())} == {field.name for field in fields(found)}
 
 
+@pytest.mark.parametrize("page", [page for page in TEXTS if page != "CHANGELOG.md"])
+def test_files_that_are_named_exist(page: str) -> None:
+    named = re.findall(r"`((?:methods|harness|benchmarks|tests|results/demo)/[\w./-]+)`", TEXTS[page])
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
     for name in ("methods", "benchmarks", "results", "README.md", "CITATION.cff"):
