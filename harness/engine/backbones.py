@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CODE = (  # that a backbone depends on
     "methods/**/*.py",
+    "benchmarks/resuming/training.py",
     *(f"harness/engine/{name}.py" for name in ("pretrain", "gauges", "distributed")),
 )
 
