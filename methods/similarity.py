@@ -20,7 +20,7 @@ class Similarity(Protocol):
 
 
 def cross_entropy(p: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy: log softmax(p) · softmax(z), temperature 1 (DenseSiam).
+    """Log softmax(p) · softmax(z), temperature 1 (DenseSiam).
 
     Returns log-probabilities of p [B, N, C] and probabilities of z [B, M, C] over the C channels (METHODS 2.4).
     """
@@ -28,7 +28,10 @@ def cross_entropy(p: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cosine(p: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine: returns p [B, N, C] and z [B, M, C], each of unit length (SimSiam, Eq. 1)."""
+    """Cosine of two unit vectors (SimSiam, Eq. 1).
+
+    Returns p [B, N, C] and z [B, M, C], each divided by its length over the C channels.
+    """
     from torch.nn.functional import normalize
 
     return normalize(p, dim=-1), normalize(z, dim=-1)

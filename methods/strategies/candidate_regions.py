@@ -1,4 +1,4 @@
-"""Boxes of the overlap agree (ReSim, ICCV 2021; SCRL, CVPR 2021).
+"""Boxes of the overlap agree (ReSim, ICCV 2021; SCRL, 2021).
 
 Boxes are proposed that both views show: windows that slide over either view (boxes=resim), or random boxes of the
 overlap that lie apart from each other (boxes=scrl). Each box is read in each view as the average of the feature map

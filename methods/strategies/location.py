@@ -1,4 +1,4 @@
-"""Cells at the same place agree, on a grid (DenseSiam, ECCV 2022).
+"""Cells at the same place agree, on a grid (DenseSiam).
 
 Two views of an image overlap in a rectangle of the source. A sampler chooses points in it: by default the 49 centres of
 a 7 × 7 grid (Table A2 compares others). The projection z and the prediction p of every cell are read at those points in

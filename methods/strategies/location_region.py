@@ -1,4 +1,4 @@
-"""As location, and soft regions agree too (DenseSiam, ECCV 2022).
+"""As location, and soft regions agree too (DenseSiam).
 
 The pairs and their loss are those of `location`. Beside it, the channels of z are read as soft labels: a softmax over
 them says how much each sampled point belongs to each of C regions. A region's feature is the sum of the backbone
