@@ -18,6 +18,7 @@ COPIED = ("methods/METHODS.md", "benchmarks/scenes/CREDITS.md", "CHANGELOG.md", 
 LINK = re.compile(r"\]\(\.\./((?:methods|benchmarks|results|CHANGELOG|CONTRIBUTING)[\w./-]*\.md)")
 SECTION = re.compile(r"^(#+) (\d+(?:\.\d+)?)\.? ", re.MULTILINE)  # of METHODS.md
 CITED = re.compile(r"METHODS (\d+(?:\.\d+)?)")
+ADDRESS = re.compile(r"https://[\w./-]*\w")
 FIELD = re.compile(r"^    (\w+): (.+?) = (.+?)(?:  # (.*))?$")
 
 
@@ -53,8 +54,8 @@ def relink(text: str) -> str:
 
 
 def cite(text: str) -> str:
-    """Return Markdown in which every `METHODS n` links to that section."""
-    return CITED.sub(r"[METHODS \1](#methods-\1)", text)
+    """Return Markdown in which every `METHODS n` links to that section, and every address to its page."""
+    return ADDRESS.sub(r"<\g<0>>", CITED.sub(r"[METHODS \1](#methods-\1)", text))
 
 
 def strategy_page(name: str) -> str:
