@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.weight_files import Tensors, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,15 +47,40 @@ NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 ANCHOR = "layer1.0.conv1.weight"  # every ResNet under torchvision's names has it once
 PART = re.compile(r"(?:conv|bn|layer)\d+\.|downsample\.")  # how the name of a ResNet's part begins; a head's does not
 COPY = {"k", "key", "momentum", "target", "teacher", "ema"}  # words of a prefix that tell the slow copy of a network
-TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # in the head of torch's files before 1.6, else bare pickles
+NUMBERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}  # among its children
+PARTS = {number: part for part, number in NUMBERS.items()}
+
+
+class Place(NamedTuple):
+    """Where in a file a ResNet lies."""
+
+    prefix: str  # what stands before its tensors' names
+    numbered: bool = False  # as nn.Sequential(*resnet.children()) names the parts: "0." for "conv1."
+
+    def spelled(self, name: str) -> str:
+        """Return the file's name for one of torchvision's."""
+        part, _, rest = name.partition(".")
+        return self.prefix + (f"{NUMBERS[part]}.{rest}" if self.numbered else name)
+
+    def read(self, key: str) -> str | None:
+        """Return torchvision's name for one of the file's; None for a tensor of something else."""
+        if not key.startswith(self.prefix):
+            return None
+        name = key[len(self.prefix) :]
+        if self.numbered:
+            number, _, rest = name.partition(".")
+            name = f"{PARTS.get(number, '')}.{rest}"
+        return name if PART.match(name) else None
 
 
 class Backbone(NamedTuple):
     """A ResNet without its head, read from a file."""
 
     state: dict[str, Tensor]  # under torchvision's names, all of them, float32
-    prefix: str  # what stands before those names, in the file or in the dictionary within it
+    prefix: str  # what stands before its names, in the file or in the dictionary within it
     left_out: list[str]  # the file's other tensors, counted by group: "fc (2)", "encoder_k (320)"
+    within: str = ""  # the dictionary that holds it: "teacher", "checkpoint.model"; "" is the outermost
+    others: tuple[str, ...] = ()  # where other whole ResNets of this encoder lie, each a value of `key`
 
 
 class ConvertError(ValueError):
@@ -88,112 +115,108 @@ def check_names(keys: set[str], *, encoder: str, prefix: str = "") -> None:
     raise ConvertError(f"not a {encoder} without its head: key {prefix + odd!r} is {verdict} ({counts})")
 
 
-def read_backbone(file: Path, encoder: str) -> Backbone:
+def read_backbone(file: Path, encoder: str, key: str | None = None) -> Backbone:
     """Return the encoder in a file of torch or safetensors, whoever trained it, every key accounted for.
 
-    It may lie in a dictionary ({"state_dict": …}) and behind a prefix ("module.encoder_q."); of a network and its slow
-    copy the network is taken. Where a block strides cannot be seen: torchvision's 3 × 3 convolution is supposed.
+    It may lie in dictionaries at any depth ({"checkpoint": {"model": …}}) and behind a prefix ("module.encoder_q."),
+    its parts may be numbered as by nn.Sequential, and anything may lie beside it. Of a network and its slow copy the
+    network is taken, but of a student and its teacher the teacher, whose results are the published ones; `key` chooses
+    another by a part of its name ("student"). Where a block strides cannot be seen: torchvision's 3 × 3 convolution is
+    supposed.
     Raises ConvertError, which names file and key, for two different ResNets, another architecture or number format,
     a missing key and a weight that is not finite.
     """
     if encoder not in list(RESNETS):
         raise ConvertError(f"encoder {encoder}: choose from {', '.join(RESNETS)}")
-    content = load_file(file)
+    tensors, dictionaries = load_file(file)
     try:
-        tensors = _flatten(content)
-        prefix, state = _choose({each: _take(tensors, each, encoder) for each in _prefixes(tensors, encoder)})
+        found = _places(tensors)
+        nearest = _nearest(_behind(found, key), tensors, encoder)
+        place, state = _choose({each: _take(tensors, each, encoder) for each in _preferred(nearest)})
     except ConvertError as error:
         raise ConvertError(f"{file}: {error}") from None
-    return Backbone(state, _within(content, prefix), _left_out(tensors, prefix, state))
+    within = max((name for name in dictionaries if place.prefix.startswith(name)), key=len, default="")
+    others = tuple(_path(each) for each in _nearest(found, tensors, encoder) if each != place)
+    left_out = _left_out(tensors, place, state)
+    return Backbone(state, place.prefix.removeprefix(within), left_out, within.removesuffix("."), others)
 
 
-def load_file(file: Path) -> object:
-    """Return the content of a file of torch or safetensors without running code from it; ConvertError for any other."""
+def load_file(file: Path) -> Tensors:
+    """Return the tensors in a file of torch or safetensors without running code from it; ConvertError for any other."""
     if not file.is_file():
         raise ConvertError(f"{file}: no such backbone file")
-    if _is_pickle(file):
-        raise ConvertError(
-            f"{file}: a bare pickle, as detectron2's .pkl are: reading it can run code, so it is not opened;"
-            " give the .pth or .safetensors that it was made from"
-        )
-    read = _reader(file)
     try:
-        return read(file)
-    except Exception as error:  # either reader raises what its version of the day raises
-        raise ConvertError(f"{file}: not a state dict of tensors{_advice(file, str(error))}") from error
+        return read_tensors(file)
+    except ValueError as error:
+        raise ConvertError(f"{file}: {one_line(error)}") from error
+    except Exception as error:  # a damaged file raises whatever its reader of the day does
+        raise ConvertError(f"{file}: damaged ({type(error).__name__}: {one_line(error)})") from error
 
 
-def _reader(file: Path) -> Callable[[Path], object]:
-    if file.suffix == ".safetensors":
-        from safetensors import torch as safetensors
-
-        return safetensors.load_file
-    import torch
-
-    return partial(torch.load, map_location="cpu", weights_only=True)
+def one_line(error: Exception) -> str:
+    """Return an error's text without breaks and marks of control."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(error))[:300]
 
 
-def _is_pickle(file: Path) -> bool:
-    """Return whether a file is a bare pickle, by its name or its first bytes, and not one of torch's files."""
-    with open(file, "rb") as opened:
-        head = opened.read(16)
-    return file.suffix == ".pkl" or (head[:1] == b"\x80" and TORCH_MAGIC not in head)
-
-
-def _advice(file: Path, refusal: str) -> str:
-    """Return which class torch refused to read, if it says so, and a command that saves the tensors without it."""
-    refused = re.search(r"GLOBAL ([\w.]+\.\w+)\s", refusal)
-    if not refused:
-        return ""
-    name = refused[1]
-    return (
-        f" alone: it holds {name} too. If you know that to be harmless, save the tensors ('state_dict', or the key that"
-        f' they have) without it: python -c "import torch, {name.rpartition(".")[0]};'
-        f" torch.serialization.add_safe_globals([{name}]); torch.save("
-        f"torch.load({str(file)!r}, map_location='cpu', weights_only=True)['state_dict'], 'tensors.pth')\""
-    )
-
-
-def _flatten(content: object) -> dict[str, Tensor]:
-    """Return every tensor of a dictionary by its name; for one in an inner dictionary that is `key.name`."""
-    import torch
-
-    if not isinstance(content, Mapping):
-        raise ConvertError("not a state dict of tensors")
-    flat = dict(content)
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
-    return {str(key): value for key, value in flat.items() if isinstance(value, torch.Tensor)}
-
-
-def _prefixes(tensors: Mapping[str, Tensor], encoder: str) -> list[str]:
-    """Return the prefixes behind which most of the encoder lies, without slow copies if there is anything else."""
-    prefixes = [key.removesuffix(ANCHOR) for key in tensors if f".{key}".endswith(f".{ANCHOR}")]
-    if not prefixes:
+def _places(tensors: Mapping[str, Tensor]) -> list[Place]:
+    """Return every place where a ResNet lies; ConvertError if there is none."""
+    numbered = Place("", numbered=True).spelled
+    places = [Place(key.removesuffix(ANCHOR)) for key in tensors if f".{key}".endswith(f".{ANCHOR}")]
+    for key in tensors:
+        prefix = key.removesuffix(numbered(ANCHOR))
+        if f".{key}".endswith(f".{numbered(ANCHOR)}") and prefix + numbered("conv1.weight") in tensors:
+            places.append(Place(prefix, numbered=True))
+    if not places:
         held = ", ".join(map(repr, list(tensors)[:3])) or "no tensor"
         raise ConvertError(f"no ResNet under torchvision's names: it holds {held}, but no {ANCHOR!r}")
-    lacks = {prefix: sum(prefix + name not in tensors for name in names(encoder)) for prefix in prefixes}
-    nearest = [prefix for prefix in prefixes if lacks[prefix] == min(lacks.values())]
-    return [prefix for prefix in nearest if not COPY & set(re.split(r"[._]", prefix))] or nearest
+    return places
 
 
-def _take(tensors: Mapping[str, Tensor], prefix: str, encoder: str) -> dict[str, Tensor]:
-    """Return the ResNet behind the prefix; ConvertError if a part is missing, unknown or of another shape.
+def _path(place: Place) -> str:
+    return place.prefix.removesuffix(".")
+
+
+def _behind(places: list[Place], key: str | None) -> list[Place]:
+    """Return the places that have `key` in their name, or it as their whole name; ConvertError if there is none."""
+    if key is None:
+        return places
+    exact = [place for place in places if _path(place) == key]
+    chosen = exact or [place for place in places if key and f".{key}." in f".{place.prefix}"]
+    if not chosen:
+        there = ", ".join(repr(_path(place)) for place in places[:8])
+        raise ConvertError(f"no ResNet behind the key {key!r}: there are {there}")
+    return chosen
+
+
+def _nearest(places: list[Place], tensors: Mapping[str, Tensor], encoder: str) -> list[Place]:
+    """Return the places where most of the encoder lies."""
+    lacks = {place: sum(place.spelled(name) not in tensors for name in names(encoder)) for place in places}
+    return [place for place in places if lacks[place] == min(lacks.values())]
+
+
+def _preferred(places: list[Place]) -> list[Place]:
+    """Return the teachers if there are students too, else the places without slow copies if there is anything else."""
+    words = {place: set(re.split(r"[._]", place.prefix)) for place in places}
+    teachers = [place for place in places if "teacher" in words[place]]
+    if teachers and any("student" in words[place] for place in places):
+        return teachers
+    return [place for place in places if not COPY & words[place]] or places
+
+
+def _take(tensors: Mapping[str, Tensor], place: Place, encoder: str) -> dict[str, Tensor]:
+    """Return the ResNet at a place; ConvertError if a part is missing, unknown or of another shape.
 
     If no norm has its counter of batches, as in files from before torch 0.4.1 and of frozen norms, the counters are 0:
     only a norm without momentum computes with them.
     """
     import torch
 
-    parts = {
-        key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix) and PART.match(key, len(prefix))
-    }
+    parts = {name: tensor for key, tensor in tensors.items() if (name := place.read(key))}
     if not any(name.endswith("num_batches_tracked") for name in parts):
         norms = [name.removesuffix("running_mean") for name in parts if name.endswith("running_mean")]
         parts |= {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
-    check_names(set(parts), encoder=encoder, prefix=prefix)
-    return {name: _plain(prefix + name, parts[name], like) for name, like in _templates(encoder).items()}
+    check_names(set(parts), encoder=encoder, prefix=place.prefix)
+    return {name: _plain(place.spelled(name), parts[name], like) for name, like in _templates(encoder).items()}
 
 
 def _templates(encoder: str) -> dict[str, Tensor]:
@@ -221,30 +244,27 @@ def _plain(key: str, tensor: Tensor, like: Tensor) -> Tensor:
     return copy
 
 
-def _choose(states: Mapping[str, dict[str, Tensor]]) -> tuple[str, dict[str, Tensor]]:
-    """Return the one ResNet of a file, possibly under two prefixes as in DenseCL's files; ConvertError for two."""
+def _choose(states: Mapping[Place, dict[str, Tensor]]) -> tuple[Place, dict[str, Tensor]]:
+    """Return the one ResNet of a file, possibly at two places as in DenseCL's files; ConvertError for two."""
     import torch
 
-    (prefix, state), *others = states.items()
+    (place, state), *others = states.items()
     for other, copy in others:
         if not all(torch.equal(tensor, copy[name]) for name, tensor in state.items()):
-            raise ConvertError(f"two different ResNets: behind {prefix!r} and behind {other!r}: save one of them alone")
-    return prefix, state
+            keys = f"--backbone-key {shlex.quote(_path(place))} or --backbone-key {shlex.quote(_path(other))}"
+            raise ConvertError(
+                f"two different ResNets: behind {place.prefix!r} and behind {other.prefix!r}: choose one with {keys}"
+            )
+    return place, state
 
 
-def _within(content: object, prefix: str) -> str:
-    """Return the prefix without the key of the inner dictionary."""
-    inner = content.items() if isinstance(content, Mapping) else ()
-    keys = [f"{key}." for key, value in inner if isinstance(value, Mapping)]
-    return next((prefix.removeprefix(key) for key in keys if prefix.startswith(key)), prefix)
-
-
-def _left_out(tensors: Mapping[str, Tensor], prefix: str, state: Mapping[str, Tensor]) -> list[str]:
+def _left_out(tensors: Mapping[str, Tensor], place: Place, state: Mapping[str, Tensor]) -> list[str]:
     """Return the tensors that were not taken, counted by the first part of their name that is not the prefix's."""
-    way = prefix.split(".")[:-1]
+    way = place.prefix.split(".")[:-1]
+    taken = {place.spelled(name) for name in state}
     groups: Counter[str] = Counter()
     for key in tensors:
-        if not (key.startswith(prefix) and key[len(prefix) :] in state):
+        if key not in taken:
             parts = key.split(".")
             shared = takewhile(lambda both: both[0] == both[1], zip(parts[:-1], way, strict=False))
             groups[parts[len(list(shared))]] += 1

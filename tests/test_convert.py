@@ -1,11 +1,7 @@
 """A backbone out of anybody's file and under detectron2's names, no tensor lost or invented: features agree bitwise."""
 
-import argparse
 import os
 import pickle
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,7 +187,7 @@ class Intruder:
 
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"conv1.weight": Intruder(tmp_path / "trace")}, tmp_path / "backbone.pth")
-    with pytest.raises(ConvertError, match="not a state dict of tensors"):
+    with pytest.raises(ConvertError, match="it holds no tensor"):
         convert_file(tmp_path / "backbone.pth", tmp_path / "out.pth", encoder="resnet18")
     assert not (tmp_path / "trace").exists()
 
@@ -257,10 +253,6 @@ def before_0_4_1(state: dict[str, Tensor]) -> Any:
     return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
 
 
-def dino(state: dict[str, Tensor]) -> Any:
-    return {"student": under("module.backbone.", state), "teacher": under("backbone.", other(state))}
-
-
 def averaged(state: dict[str, Tensor]) -> Any:
     """A slow copy is taken where there is nothing else."""
     return {"state_dict_ema": state, "epoch": 3}
@@ -277,7 +269,6 @@ FOUND: dict[Make, tuple[str, list[str]]] = {
     pixpro: ("module.encoder.", ["encoder_k (120)", "projector (2)"]),
     simsiam: ("module.encoder.", ["fc (2)", "predictor (2)"]),
     before_0_4_1: ("", []),
-    dino: ("module.backbone.", ["teacher (120)"]),
     averaged: ("", []),
 }
 
@@ -356,10 +347,6 @@ def detectron2s(state: dict[str, Tensor]) -> Any:
     return {"model": convert(state, encoder="resnet18")}
 
 
-def argued(state: dict[str, Tensor]) -> Any:
-    return {"state_dict": state, "args": argparse.Namespace(lr=3)}
-
-
 REFUSED: dict[Make, str] = {
     squeeze: "key 'layer1.0.se.fc1.bias' is unknown (0 missing, 2 unknown)",
     deep_stem: "key 'model.conv1.0.weight' is unknown (1 missing, 1 unknown)",
@@ -371,9 +358,7 @@ REFUSED: dict[Make, str] = {
     without_numbers: "'bn1.bias' is no tensor of torch.float32, but of torch.float32 on meta",
     twins: "two different ResNets: behind 'left.' and behind 'right.'",
     detectron2s: "no ResNet under torchvision's names: it holds 'model.stem.conv1.weight'",
-    argued: "not a state dict of tensors alone: it holds argparse.Namespace too",
-    list: "not a state dict of tensors",
-    str: "not a state dict of tensors",
+    str: "no ResNet under torchvision's names: it holds no tensor",
     lambda state: {}: "no ResNet under torchvision's names: it holds no tensor",
     lambda state: {1: torch.zeros(1), 2: {3: torch.zeros(1)}}: "it holds '1', '2.3', but no 'layer1.0.conv1.weight'",
 }
@@ -402,16 +387,6 @@ def test_another_encoder_is_named(is_: str, asked: str, make: Make, tmp_path: Pa
         read_backbone(tmp_path / "theirs.pth", asked)
 
 
-def test_the_line_that_is_advised_saves_the_tensors(tmp_path: Path) -> None:
-    state = headless(resnet("resnet18"))
-    torch.save(argued(state), tmp_path / "theirs.pth")
-    with pytest.raises(ConvertError) as error:
-        read_backbone(tmp_path / "theirs.pth", "resnet18")
-    line = shlex.split(str(error.value).partition("without it: ")[2])
-    subprocess.run([sys.executable, *line[1:]], cwd=tmp_path, check=True)
-    assert torch.equal(read_backbone(tmp_path / "tensors.pth", "resnet18").state["bn1.bias"], state["bn1.bias"])
-
-
 def by_torch(content: Any, path: Path) -> None:
     torch.save(content, path)
 
@@ -428,27 +403,19 @@ def by_pickle(content: Any, path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.pth", "a.pkl", "a.safetensors"])
 def test_a_hostile_file_runs_nothing(name: str, write: Callable[[Any, Path], None], tmp_path: Path) -> None:
     write({"model": Intruder(tmp_path / "trace")}, tmp_path / name)
-    with pytest.raises(ConvertError, match=r"a bare pickle, as detectron2's|not a state dict of tensors"):
+    with pytest.raises(ConvertError, match=r"a bare pickle, as detectron2's|it holds no tensor"):
         read_backbone(tmp_path / name, "resnet18")
     assert os.listdir(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("name", ["a.pkl", "a.pth"])
-def test_a_pickle_is_refused_by_its_name_and_by_its_bytes(name: str, tmp_path: Path) -> None:
-    if name == "a.pkl":
-        torch.save(headless(resnet("resnet18")), tmp_path / name)
-    else:
-        by_pickle({"model": {}}, tmp_path / name)
-    with pytest.raises(ConvertError, match=r"so it is not opened; give the .pth or .safetensors that it was made from"):
+@pytest.mark.parametrize("name", ["a.pkl", "a.pth", "a.safetensors"])
+def test_a_file_is_known_by_its_content(name: str, tmp_path: Path) -> None:
+    state = headless(resnet("resnet18"))
+    torch.save(state, tmp_path / name)
+    assert torch.equal(read_backbone(tmp_path / name, "resnet18").state["bn1.bias"], state["bn1.bias"])
+    by_pickle({"model": {}}, tmp_path / name)
+    with pytest.raises(ConvertError, match=r"a bare pickle, .* give the .pth or .safetensors that it was made from"):
         read_backbone(tmp_path / name, "resnet18")
-
-
-def test_a_class_that_would_spoil_the_advice_is_not_advised(tmp_path: Path) -> None:
-    odd = type("x$(touch trace)", (), {"__module__": __name__})
-    globals()[odd.__name__] = odd
-    torch.save({"state_dict": {}, "args": odd()}, tmp_path / "a.pth")
-    with pytest.raises(ConvertError, match=r"a.pth: not a state dict of tensors$"):
-        read_backbone(tmp_path / "a.pth", "resnet18")
 
 
 @pytest.mark.parametrize("name", ["none.pth", "."])

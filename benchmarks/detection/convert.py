@@ -81,11 +81,9 @@ def convert_file(source: Path, target: Path, *, encoder: str) -> None:
     """Write the converted backbone to `target` (.pth) atomically, so that torch.load(weights_only=True) reads it."""
     import torch
 
-    state = load_file(source)
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(t, torch.Tensor) for name, t in state.items()
-    ):
-        raise ConvertError(f"{source}: not a state dict of tensors")
+    state = load_file(source).named
+    if not state:
+        raise ConvertError(f"{source}: it holds no tensor")
     try:
         converted = convert(state, encoder=encoder)
     except ConvertError as error:
