@@ -49,6 +49,7 @@ class BackboneFile:
     file: Path
     sha256: str
     encoder: str  # that it must hold
+    key: str | None = None  # which of several networks in it, by a part of its name
 
     @property
     def name(self) -> str:
@@ -57,8 +58,8 @@ class BackboneFile:
 
     @property
     def settings(self) -> Json:
-        """Return what is recorded of it: the content alone, whatever the file is called."""
-        return {"backbone": self.sha256}
+        """Return what is recorded of it: the content alone, whatever the file is called, and the key if one chooses."""
+        return {"backbone": self.sha256, **({} if self.key is None else {"backbone_key": self.key})}
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class Options:
 
     strategy: str | None = None
     backbone: str | None = None
+    backbone_key: str | None = None
     preset: str = "demo"
     data: str | None = None
     benchmark: str | None = None
@@ -127,7 +129,7 @@ class Options:
     @property
     def shared(self) -> list[str]:
         """Those that every row of a table may share, as they are typed."""
-        return write_options(replace(self, strategy=None, backbone=None, seed=0, trials=1))
+        return write_options(replace(self, strategy=None, backbone=None, backbone_key=None, seed=0, trials=1))
 
     @property
     def changed(self) -> bool:
@@ -140,6 +142,7 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
     add = partial(parser.add_argument, default=argparse.SUPPRESS)
     add("--strategy", metavar="NAME", help="which places should agree: see `harness list`, or a dotted path")
     add("--backbone", metavar="FILE", help="fine-tune this file instead: .pth or .safetensors, any prefix")
+    add("--backbone-key", metavar="KEY", help="which of several networks in that file, such as `student` (the teacher)")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -197,6 +200,8 @@ def build(options: Options) -> Experiment:
     benchmark = change(base_benchmark(preset, options.benchmark, recipe.encoder), "benchmark", changes)
     if benchmark.encoder != recipe.encoder:
         raise ValueError(f"benchmark.encoder={benchmark.encoder}: the backbone is {recipe.encoder}")
+    if options.backbone is None and options.backbone_key is not None:
+        raise ValueError(f"--backbone-key {options.backbone_key}: means nothing without --backbone")
     if options.backbone is None:
         backbone: Pretraining | BackboneFile = pretraining(options, preset, recipe, benchmark, changes)
     else:
@@ -230,7 +235,7 @@ def backbone_file(file: Path, options: Options, encoder: str, changes: Sequence[
     if not file.is_file():
         raise ValueError(f"--backbone {file}: no such file")
     with open(file, "rb") as content:
-        return BackboneFile(file, hashlib.file_digest(content, "sha256").hexdigest(), encoder)
+        return BackboneFile(file, hashlib.file_digest(content, "sha256").hexdigest(), encoder, options.backbone_key)
 
 
 def rebuild(settings: Json) -> Pretraining:

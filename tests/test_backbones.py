@@ -12,7 +12,7 @@ import torch
 from harness import ROOT, plugins, records
 from harness.cli import main
 from harness.engine import backbones, pretrain
-from harness.experiment import parse
+from harness.experiment import BackboneFile, parse
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe
 from methods.views import Order, TwoViews, View, normalise
@@ -200,3 +200,38 @@ def test_the_settings_of_a_given_backbone_are_json(given: Path) -> None:
     one = parse(["--backbone", str(given)])
     assert json.loads(json.dumps(one.settings))["backbone"] == one.settings["backbone"]
     assert one.run_id.startswith(f"backbone_{one.settings['backbone'][:8]}-s0-")
+
+
+def test_a_key_is_a_setting_and_what_was_chosen_is_told_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from torchvision.models import resnet18
+
+    states = {
+        name: {f"backbone.{key}": one for key, one in resnet18().state_dict().items()}
+        for name in ("student", "teacher")
+    }
+    file = tmp_path / "dino.pth"
+    torch.save(states, file)
+    plain, keyed = (parse(["--backbone", str(file), *more]) for more in ([], ["--backbone-key", "student"]))
+    assert plain.settings["backbone"] == keyed.settings["backbone"]
+    assert "backbone_key" not in plain.settings
+    assert keyed.settings["backbone_key"] == "student"
+    assert plain.run_id != keyed.run_id
+    keys = set()
+    for experiment, name, rest in ((plain, "teacher", "student"), (keyed, "student", "teacher")):
+        assert isinstance(experiment.backbone, BackboneFile)
+        source = backbones.file_source(experiment.backbone)
+        facts = source.write(tmp_path)
+        assert (facts["within"], facts["prefix"], f"{rest} (122)" in facts["left_out"]) == (name, "backbone.", True)
+        told = f"backbone: {name}.backbone in {file}; --backbone-key chooses another: {rest}.backbone"
+        assert told in capsys.readouterr().out
+        written = torch.load(tmp_path / "backbone.pth", weights_only=True)
+        assert torch.equal(written["conv1.weight"], states[name]["backbone.conv1.weight"])
+        keys.add(source.key)
+    assert len(keys) == 2
+    assert main(["run", "--strategy", "location", "--backbone-key", "student"]) == 2
+    assert "--backbone-key student: means nothing without --backbone" in capsys.readouterr().err
+    file.write_text("<!DOCTYPE html><html>")
+    assert main(["run", "--backbone", str(file), "--dry-run"]) == 2
+    assert "a web page, not a download" in capsys.readouterr().err

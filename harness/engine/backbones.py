@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.weights import read_backbone
+from benchmarks.weights import Backbone, read_backbone
 from harness import ROOT, records
 from harness.engine import distributed, provenance
 from harness.engine.images import list_images, source_folder
@@ -78,13 +78,23 @@ def training_source(
 
 def file_source(file: BackboneFile) -> BackboneSource:
     """Return the backbone in a file, without heads and prefixes; ConvertError if it is another network's."""
-    loaded = read_backbone(file.file, file.encoder)
+    loaded = read_backbone(file.file, file.encoder, file.key)
+    if loaded.others:
+        print(place(file, loaded), flush=True)
 
     def write(run: Path) -> dict[str, Any]:
         records.write_weights(run, loaded.state)
-        return {"file": file.file.name, "prefix": loaded.prefix, "left_out": list(loaded.left_out)}
+        return {"file": file.file.name, "within": loaded.within, "prefix": loaded.prefix, "left_out": loaded.left_out}
 
-    return BackboneSource(file.sha256, True, {}, write)
+    key = file.sha256 if file.key is None else digest(file.settings)
+    return BackboneSource(key, True, {}, write)
+
+
+def place(file: BackboneFile, loaded: Backbone) -> str:
+    """Return a line that says where in its file a backbone lies, and which others there are."""
+    name = ".".join(filter(None, (loaded.within, loaded.prefix.removesuffix("."))))
+    others = f"; --backbone-key chooses another: {', '.join(loaded.others)}" if loaded.others else ""
+    return f"backbone: {name or 'the network'} in {file.file}{others}"
 
 
 def digest(content: object) -> str:

@@ -13,6 +13,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from benchmarks import Cost
 from benchmarks.resuming.training import Training
+from benchmarks.weights import read_backbone
+from harness.engine.backbones import place
 from harness.engine.images import existing_folder, list_images
 from harness.engine.machine import Machine
 from harness.engine.pretrain import build_optimizer, train_step
@@ -55,7 +57,8 @@ def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     """Return lines on the pre-training."""
     training = experiment.backbone
     if isinstance(training, BackboneFile):
-        return [f"pre-training: none, the backbone is {training.file}"]
+        loaded = read_backbone(training.file, training.encoder, training.key)
+        return [f"pre-training: none, the backbone is {training.file}", f"  {place(training, loaded)}"]
     if not training.strategy.trains:
         return ["pre-training: none, the backbone stays as the seed draws it"]
     recipe, (images, origin) = training.recipe, count_images(training)
