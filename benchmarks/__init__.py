@@ -114,6 +114,10 @@ class Benchmark(Protocol[Checked]):
         """Return what a reader of the scores must know before the run, a line each; printed and recorded."""
         return []
 
+    def test_images(self, data: Checked) -> list[Path]:
+        """Return the files that it tests on, so that none of them is pre-trained on unnoticed; none if not known."""
+        return []
+
     def warnings(self, scores: Mapping[str, float], data: Checked, trained: bool) -> list[str]:
         """Return why the scores of a backbone, trained or not, are implausible, a line each; printed and recorded."""
         return []

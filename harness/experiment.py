@@ -155,7 +155,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="change a field of the recipe, of the strategy (strategy.FIELD) or of the benchmark (benchmark.FIELD)",
     )
-    add("--data", metavar="DIR", help="images to pre-train on: any folder; of a VOC folder its train split")
+    add("--data", metavar="DIR", help="images to pre-train on: any folder; of VOC and COCO folders the train split")
     add("--benchmark", metavar="NAME", help="what scores the backbone (the preset's)")
     add("--benchmark-data", metavar="DIR", help="the benchmark's data")
 

@@ -23,7 +23,7 @@ from harness import ROOT
 from harness.cli import main
 from harness.settings import read_options
 from harness.verbs import options, submit
-from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions
+from harness.verbs.options import CheckOptions, MachineOptions, ProcessOptions, WatchOptions
 from harness.verbs.submit import Job, requeue_preempted
 from tests.pictures import photos
 
@@ -186,18 +186,21 @@ def test_bad_words_are_refused(
     assert not [*stand_in.glob("results/submitted/*.json")]
 
 
-def machine_groups(line: list[str]) -> tuple[MachineOptions, ProcessOptions, WatchOptions]:
-    """The three groups that a line of options holds."""
+KINDS = MachineOptions, ProcessOptions, WatchOptions, CheckOptions
+
+
+def machine_groups(line: list[str]) -> tuple[MachineOptions, ProcessOptions, WatchOptions, CheckOptions]:
+    """The four groups that a line of options holds."""
     parser = argparse.ArgumentParser()
-    for add in (options.add_machine, options.add_processes, options.add_watching):
+    for add in (options.add_machine, options.add_processes, options.add_watching, options.add_checks):
         add(parser)
     args = parser.parse_args(line)
-    return tuple(read_options(kind, args) for kind in (MachineOptions, ProcessOptions, WatchOptions))  # type: ignore[return-value]
+    return tuple(read_options(kind, args) for kind in KINDS)  # type: ignore[return-value]
 
 
 def test_a_job_has_every_word_about_its_machine() -> None:
     line = "--workers 3 --device cpu --augment device --cache 2 --reduced --compile --fused --processes 2"
-    watching = ["--tensorboard", "--observer", "file:x"]
+    watching = ["--tensorboard", "--observer", "file:x", "--allow-test-images"]
     groups = machine_groups([*line.split(), *watching])
     assert machine_groups(options.passed_on(*groups, Path("new"))[:-2]) == groups
     for group in groups:

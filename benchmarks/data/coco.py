@@ -54,6 +54,11 @@ class Coco:
         return len(self.train.names), len(self.test.names)
 
     @property
+    def tested(self) -> list[Path]:
+        """The files of the test images."""
+        return [self.folder / TEST / name for name in sorted(self.test.names)]
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of both splits; a copy of the folder elsewhere has the same one."""
         return hashlib.sha256(f"{self.train.digest}\n{self.test.digest}".encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import unicodedata
 import warnings
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -16,7 +17,8 @@ from PIL import Image
 Box = tuple[float, float, float, float]
 
 LISTS = Path("ImageSets", "Main")
-SUFFIXES = (".jpg", ".jpeg", ".JPG", ".JPEG")
+IMAGES = "JPEGImages"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
 EXIF_ORIENTATION = 0x0112
 EXIF_SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
@@ -61,6 +63,11 @@ class Voc:
         return len(self.train), len(self.test)
 
     @property
+    def tested(self) -> list[Path]:
+        """The files of the test images."""
+        return [record.jpeg for record in self.test]
+
+    @property
     def summary(self) -> str:
         """One line: images, objects and classes."""
         objects = [sum(len(r.labels) for r in split) for split in (self.train, self.test)]
@@ -88,10 +95,22 @@ def train_lists(folder: Path) -> tuple[str, str]:
     return ("trainval", "train") if (folder / LISTS / "test.txt").is_file() else ("train", "trainval")
 
 
-def train_names(folder: Path) -> set[str]:
-    """Return the names, without suffix, of the images that `read` trains on, unchecked; none where no list exists."""
+def train_images(folder: Path, images: Path) -> list[Path]:
+    """Return the files in `images` that `read` trains on, unopened; none where only test images are listed.
+
+    Where there is no list of a split at all, every file of `images` is returned.
+    """
     lists = [folder / LISTS / f"{name}.txt" for name in train_lists(folder)]
-    return next((set(_lines(path)) for path in lists if path.is_file()), set())
+    for path in lists:
+        if path.is_file():
+            return [_image(images, id) for id in dict.fromkeys(_ids(path))]
+    tested = any((folder / LISTS / f"{name}.txt").is_file() for name in ("test", "val"))
+    return [] if tested or not images.is_dir() else visible_files(images)
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return the files of a folder itself, without hidden ones."""
+    return [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
 
 
 def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...]) -> Voc:
@@ -149,8 +168,9 @@ def _decode(path: Path) -> str:
 
 
 def _record(folder: Path, id: str) -> Record:
-    jpeg = _jpeg(folder / "JPEGImages", id)
-    path = folder / "Annotations" / f"{id}.xml"
+    jpeg = _image(folder / IMAGES, id)
+    files = [folder / "Annotations" / f"{name}.xml" for name in spellings(id)]
+    path = next((file for file in files if file.is_file()), files[0])
     root, raw = _parse(path)
     size = root.find("size")
     if size is None:
@@ -163,11 +183,19 @@ def _record(folder: Path, id: str) -> Record:
     return Record(id, jpeg, width, height, boxes, labels, difficult, digest)
 
 
-def _jpeg(folder: Path, id: str) -> Path:
-    for suffix in SUFFIXES:
-        if (folder / (id + suffix)).is_file():
-            return folder / (id + suffix)
+def _image(folder: Path, id: str) -> Path:
+    for name in spellings(id):
+        for suffix in SUFFIXES:
+            if (folder / (name + suffix)).is_file():
+                return folder / (name + suffix)
+    if id.endswith(SUFFIXES):
+        raise VocError(f"{folder / id}: {id!r} has a suffix, but ImageSets lists names without one")
     raise VocError(f"{folder / (id + SUFFIXES[0])}: missing, but listed in ImageSets")
+
+
+def spellings(name: str) -> list[str]:
+    """Return a name as it is written and in both of Unicode's normal forms: systems store accents in either."""
+    return [*dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))])]
 
 
 def _parse(path: Path) -> tuple[ET.Element, bytes]:

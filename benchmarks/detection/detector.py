@@ -67,6 +67,10 @@ class Detector(Settings):
                 results = evaluate_model(cfg, model, self.evaluator(test_split))
                 return self.scores(results) if comm.is_main_process() else {}
 
+    def test_images(self, data: Voc | Coco) -> list[Path]:
+        """Return the files of the test split."""
+        return data.tested
+
     def cost(self) -> Cost:
         """Return what its fine-tuning costs; the test is a small part."""
         side = self.sizes[-1]

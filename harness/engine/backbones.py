@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +34,7 @@ class BackboneSource(NamedTuple):
     facts: dict[str, Any]  # for the record
     write: Callable[[Path], dict[str, Any]]  # into a run's folder, unless it is there; returns facts of the backbone
     train: Callable[[Path], object] | None = None  # into any folder, with the other ranks; None: not trained here
+    images: Sequence[Path] = ()  # that the weights depend on
 
 
 def source(
@@ -73,7 +74,7 @@ def training_source(
             train(run)
         return {}
 
-    return BackboneSource(key, training.strategy.trains, {"data": data}, write, train)
+    return BackboneSource(key, training.strategy.trains, {"data": data}, write, train, images)
 
 
 def file_source(file: BackboneFile) -> BackboneSource:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.data.voc import train_names
+from benchmarks.data.roots import train_images
 
 if TYPE_CHECKING:
     from harness.experiment import Pretraining
@@ -25,12 +26,13 @@ def source_folder(training: Pretraining, cache: Path) -> Path:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the images below a folder, sorted; of a Pascal VOC folder its train split. ValueError for none."""
+    """Return the images below a folder, sorted; of VOC and COCO folders their train splits. ValueError for none."""
     images = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
-    if names := train_names(folder):
-        images = [file for file in images if file.parent.name == "JPEGImages" and file.stem in names]
     if not images:
-        raise ValueError(f"{folder}: no images to pre-train on (looked for {', '.join(sorted(SUFFIXES))})")
+        raise ValueError(
+            f"{folder}: no images to pre-train on (looked for {', '.join(sorted(SUFFIXES))}; "
+            "of a Pascal VOC or COCO folder for its train split)"
+        )
     for file in images:
         if file.stat().st_size == 0:
             raise ValueError(f"{file}: an empty file, not an image")
@@ -38,10 +40,56 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder, without hidden ones and without following links to folders."""
+    """Yield every file below a folder, without hidden ones and without following links to folders.
+
+    Of each Pascal VOC and COCO folder on the way it yields the train images alone: no mask and no test image.
+    """
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
+        train = train_images(Path(parent))
+        if train is None:
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield from (Path(parent, name) for name in names if not name.startswith("."))
+        else:
+            folders.clear()
+            yield from train
+
+
+def shared_images(images: Iterable[Path], tested: Iterable[Path]) -> dict[Path, Path]:
+    """Return image → test image of the same bytes; only files of equal size are read."""
+    by_size: dict[int, list[Path]] = {}
+    for file in tested:
+        by_size.setdefault(file.stat().st_size, []).append(file)
+    contents: dict[int, dict[bytes, Path]] = {}
+    shared = {}
+    for file in images:
+        size = file.stat().st_size
+        if size in by_size:
+            if size not in contents:
+                contents[size] = {content_hash(test): test for test in by_size[size]}
+            if test := contents[size].get(content_hash(file)):
+                shared[file] = test
+    return shared
+
+
+def content_hash(file: Path) -> bytes:
+    """Return the SHA-256 of a file's bytes."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+def refuse_test_images(images: Sequence[Path], tested: Sequence[Path], allowed: bool) -> str:
+    """Return a line on how many images to pre-train on are test images; ValueError if some are and may not be."""
+    if not tested:
+        return "whether test images are among those to pre-train on is not known: the benchmark does not name its own"
+    shared = shared_images(images, tested)
+    line = f"{len(shared):,} of the {len(images):,} images to pre-train on are among the {len(tested):,} test images"
+    if shared and not allowed:
+        image, test = next(iter(shared.items()))
+        raise ValueError(
+            f"{line} (by content: {image} is {test}): a score would be too high; take them out, or allow them with "
+            "--allow-test-images, which is recorded"
+        )
+    return line
 
 
 def existing_folder(text: str) -> Path:

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness import records
 from harness.engine import backbones, distributed, observers, provenance, tensorboard
 from harness.engine.backbones import BackboneSource
-from harness.engine.images import existing_folder
+from harness.engine.images import existing_folder, refuse_test_images
 from harness.engine.observers import Watch
 
 if TYPE_CHECKING:
@@ -23,18 +23,22 @@ if TYPE_CHECKING:
     from harness.experiment import Experiment
 
 
-def run(experiment: Experiment, machine: Machine, watch: Watch, results: Path, cache: Path) -> records.Record:
+def run(
+    experiment: Experiment, machine: Machine, watch: Watch, results: Path, cache: Path, allow_test_images: bool = False
+) -> records.Record:
     """Pre-train or reuse the backbone, benchmark it and return the record; resumes an unfinished run of these settings.
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
+    allow_test_images: whether the pre-training may see images that the benchmark tests on.
     """
     named = named_data(experiment)
     source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine, watch.tensorboard)
     data: Data = experiment.benchmark.prepare(named, cache)
+    notes = [*checked_images(experiment, source, data, allow_test_images), *experiment.benchmark.notes(data)]
     folder = results / records.RUNS / experiment.run_id
     with records.claim(folder):
         if not records.is_finished(folder):  # by another process meanwhile
-            make(experiment, data, source, machine, watch, folder)
+            make(experiment, data, source, machine, watch, folder, notes)
         return records.read(folder)
 
 
@@ -43,14 +47,21 @@ def named_data(experiment: Experiment) -> Path | None:
     return None if experiment.benchmark_data is None else existing_folder(experiment.benchmark_data)
 
 
+def checked_images(experiment: Experiment, source: BackboneSource, data: Data, allowed: bool) -> list[str]:
+    """Return a line on the test images among those to pre-train on; none where nothing is trained."""
+    if not (source.trained and source.images):
+        return []
+    return [refuse_test_images(source.images, experiment.benchmark.test_images(data), allowed)]
+
+
 def make(
-    experiment: Experiment, data: Data, source: BackboneSource, machine: Machine, watch: Watch, folder: Path
-) -> None:
-    """Make the run in a folder that this process has claimed."""
+    experiment: Experiment, data: Data, source: BackboneSource, machine: Machine, watch: Watch, folder: Path,
+    notes: Sequence[str],
+) -> None:  # fmt: skip
+    """Make the run in a folder that this process has claimed; print and record the notes."""
     if records.discard_stale(folder, source.key):
         print_now("code or data are not those that this run began with: its pre-training starts again")
-    notes = experiment.benchmark.notes(data)
-    records.begin(folder, experiment.settings, **facts(data, source, machine), notes=notes)
+    records.begin(folder, experiment.settings, **facts(data, source, machine), notes=[*notes])
     print_now(*notes)
 
     def work() -> dict[str, float]:

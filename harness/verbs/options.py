@@ -75,10 +75,19 @@ class WatchOptions:
         return observers.Watch(tuple(map(observers.extra_observer, self.observer)), self.tensorboard)
 
 
-def passed_on(machine: MachineOptions, processes: ProcessOptions, watch: WatchOptions, results: Path) -> list[str]:
+@dataclass(frozen=True)
+class CheckOptions:
+    """What a run is allowed that it is otherwise refused; not a setting, but recorded."""
+
+    allow_test_images: bool = False
+
+
+def passed_on(
+    machine: MachineOptions, processes: ProcessOptions, watch: WatchOptions, checks: CheckOptions, results: Path
+) -> list[str]:
     """Return the options of a run's own command that are not in its row's line, as they are typed."""
     place = [] if results == ROOT / "results" else ["--results", str(results)]
-    return [*write_options(machine), *write_options(processes), *write_options(watch), *place]
+    return [*write_options(machine), *write_options(processes), *write_options(watch), *write_options(checks), *place]
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +118,13 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
     kinds = "file:DIR, tinydb:DIR or mongodb://HOST/DATABASE"
     add("--observer", metavar="KIND:WHERE", action="append", help=f"an observer of sacred's, repeatable: {kinds}")
     add("--tensorboard", action="store_true", help="write curves and scores for TensorBoard into the run's folder")
+
+
+def add_checks(parser: argparse.ArgumentParser) -> None:
+    """Add the options of CheckOptions."""
+    add = parser.add_argument_group("checks", argument_default=argparse.SUPPRESS).add_argument
+    add("--allow-test-images", action="store_true",
+        help="pre-train although some of the images are test images of the benchmark; recorded")  # fmt: skip
 
 
 def add_table(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:

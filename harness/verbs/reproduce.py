@@ -19,7 +19,7 @@ from harness.experiment import Experiment, Options, add_seeds, add_settings, par
 from harness.settings import read_options
 from harness.tables import named
 from harness.verbs import options
-from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions, passed_on
+from harness.verbs.options import CheckOptions, MachineOptions, ProcessOptions, WatchOptions, passed_on
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
@@ -38,6 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_machine(parser)
     options.add_processes(parser)
     options.add_watching(parser)
+    options.add_checks(parser)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -55,12 +56,13 @@ def main(args: argparse.Namespace) -> None:
     if distributed.world().size > 1:
         raise ValueError("reproduce starts its processes itself: --processes N instead of torchrun")
     machine, watch = read_options(MachineOptions, args), read_options(WatchOptions, args)
-    share(experiments, args.jobs, machine, read_options(ProcessOptions, args), watch, args.results)
+    processes, checks = read_options(ProcessOptions, args), read_options(CheckOptions, args)
+    share(experiments, args.jobs, machine, processes, watch, checks, args.results)
 
 
 def share(
     experiments: dict[str, list[Experiment]], jobs: int, machine: MachineOptions, processes: ProcessOptions,
-    watch: WatchOptions, results: Path,
+    watch: WatchOptions, checks: CheckOptions, results: Path,
 ) -> None:  # fmt: skip
     """Run in this process where one run at a time has one process, else in processes of their own."""
     from harness.engine import machine as machines
@@ -68,10 +70,10 @@ def share(
     each, here, watching = processes.count(machine.device), machine.machine(), watch.watch()  # refuse what runs would
     machines.afford(each, processes.gpus, machine.device)
     if jobs == each == 1:
-        return reproduce(experiments, here, watching, results, options.CACHE)
+        return reproduce(experiments, here, watching, results, options.CACHE, checks.allow_test_images)
     from harness.engine.jobs import spread
 
-    line = passed_on(machine, processes, watch, results)
+    line = passed_on(machine, processes, watch, checks, results)
     if spread(experiments, line, jobs, machines.gpus(machine.device), each, results):
         raise SystemExit(1)
 
@@ -88,8 +90,9 @@ def plan(names: Sequence[str], extra: Sequence[str], seed: int, trials: int) -> 
 
 
 def reproduce(
-    experiments: dict[str, list[Experiment]], machine: Machine, watch: Watch, results: Path, cache: Path
-) -> None:
+    experiments: dict[str, list[Experiment]], machine: Machine, watch: Watch, results: Path, cache: Path,
+    allow_test_images: bool = False,
+) -> None:  # fmt: skip
     """Run the experiments that have no record yet, and say after each how long the others will take."""
     every = [(line, trial) for line, trials in experiments.items() for trial in trials]
     missing = [(line, trial) for line, trial in every if not finished(trial, results)]
@@ -99,7 +102,7 @@ def reproduce(
         trial = f", trial {experiment.trial}" if experiment.trial else ""
         print(f"\n[{done + number}/{len(every)}] harness run {line}{trial}", flush=True)
         start = time.monotonic()
-        record = run(experiment, machine, watch, results, cache)
+        record = run(experiment, machine, watch, results, cache, allow_test_images)
         took += time.monotonic() - start
         left = took / number * (len(missing) - number)
         print("  ".join(f"{name} {score:.2f}" for name, score in (record.scores or {}).items()))

@@ -20,7 +20,7 @@ from harness.plugins import dotted
 from harness.settings import read_options, write_options
 from harness.terminal import shown, suggest
 from harness.verbs import options
-from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions
+from harness.verbs.options import CheckOptions, MachineOptions, ProcessOptions, WatchOptions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_machine(parser)
     options.add_processes(parser)
     options.add_watching(parser)
+    options.add_checks(parser)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -53,12 +54,15 @@ def main(args: argparse.Namespace) -> None:
     with distributed.process_group():
         if not distributed.world().leads:
             return worker_loop(experiment, machine.machine(), args.results, options.CACHE)
-        record(experiment.trials(asked.trials), machine, read_options(WatchOptions, args), args.results)
+        watch, checks = read_options(WatchOptions, args), read_options(CheckOptions, args)
+        record(experiment.trials(asked.trials), machine, watch, checks, args.results)
         distributed.broadcast_job()
     suggest(*next_steps(asked, experiment.run_id, args.results))
 
 
-def record(experiments: Sequence[Experiment], machine: MachineOptions, watch: WatchOptions, results: Path) -> None:
+def record(
+    experiments: Sequence[Experiment], machine: MachineOptions, watch: WatchOptions, checks: CheckOptions, results: Path
+) -> None:
     """Run the experiments that have not been run, and print all scores."""
     for experiment in experiments:
         known = finished(experiment, results)
@@ -66,7 +70,8 @@ def record(experiments: Sequence[Experiment], machine: MachineOptions, watch: Wa
             print(f"this has been run: {known.id}")
         else:
             print(f"run {experiment.run_id}", flush=True)
-            known = run(experiment, machine.machine(), watch.watch(), results, options.CACHE)
+            allowed = checks.allow_test_images
+            known = run(experiment, machine.machine(), watch.watch(), results, options.CACHE, allowed)
         print("  ".join(f"{name} {score:.2f}" for name, score in (known.scores or {}).items()))
         print(f"record: {shown(known.folder)}")
 

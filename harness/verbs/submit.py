@@ -29,7 +29,7 @@ from harness import records
 from harness.experiment import Options, add_backbone, add_seeds, add_settings, build
 from harness.settings import read_options, write_options
 from harness.verbs import options
-from harness.verbs.options import MachineOptions, ProcessOptions, WatchOptions, passed_on
+from harness.verbs.options import CheckOptions, MachineOptions, ProcessOptions, WatchOptions, passed_on
 from harness.verbs.reproduce import plan
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_machine(parser)
     options.add_processes(parser)
     options.add_watching(parser)
+    options.add_checks(parser)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -83,7 +84,8 @@ def main(args: argparse.Namespace) -> None:
     for line in missing:
         print(f"  harness run {line}", flush=True)
     if missing and not args.dry_run:
-        more = passed_on(machine, processes, read_options(WatchOptions, args), args.results)
+        watch, checks = read_options(WatchOptions, args), read_options(CheckOptions, args)
+        more = passed_on(machine, processes, watch, checks, args.results)
         for job in submit(missing, more, asked, args.results):
             print(f"job {job.job}  {' '.join(job.runs)}")
 
