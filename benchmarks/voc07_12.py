@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks import Benchmark, Expected
+from benchmarks.data.coco import Coco
+from benchmarks.data.flaws import Findings
 from benchmarks.data.voc import Voc, VocError, check, read_split
 from benchmarks.detection.published import README, TOLERANCE, Published
 
@@ -43,6 +45,7 @@ class Voc0712(Published, Benchmark[Voc]):
     precise_bn: int = 200
     workers: int = 4
     year: int = 2007
+    strict: bool = False  # refuse data that needs mending, and a class without a test object
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:
         """Return trainval of VOC2007 and VOC2012 as train split and VOC2007's test; write nothing to `cache`.
@@ -52,10 +55,16 @@ class Voc0712(Published, Benchmark[Voc]):
         if data is None:
             raise VocError(f"benchmark {self.name!r} needs a VOCdevkit folder: --benchmark-data DIR")
         old, new = data / "VOC2007", data / "VOC2012"
-        voc = check(data, read_split(old, "trainval") + read_split(new, "trainval"), read_split(old, "test"))
+        findings = Findings(self.strict)
+        train = read_split(old, findings, "trainval") + read_split(new, findings, "trainval")
+        voc = check(data, train, read_split(old, findings, "test"), findings)
         if len(voc.classes) != CLASSES:
             raise VocError(f"{data}: {len(voc.classes)} classes instead of Pascal VOC's {CLASSES}")
         return voc
+
+    def notes(self, data: Voc | Coco) -> list[str]:
+        """Return how the run departs from the publication, what was mended and which classes are not scored."""
+        return [*super().notes(data), *(data.notes if isinstance(data, Voc) else [])]
 
 
 BENCHMARK = Voc0712

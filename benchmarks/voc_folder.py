@@ -18,12 +18,17 @@ class VocFolder(Detector, Benchmark[Voc]):
 
     sizes: tuple[int, ...] = (160,)
     anchors: tuple[int, ...] = (16, 32, 64, 112, 176)
+    strict: bool = False  # refuse a folder that needs mending, and a class without a test object
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:
         """Return the checked folder; write nothing to `cache`. Raises VocError."""
         if data is None:
             raise VocError(f"benchmark {self.name!r} needs a folder: --benchmark-data DIR")
-        return read(data)
+        return read(data, self.strict)
+
+    def notes(self, data: Voc) -> list[str]:
+        """Return what was mended and which classes are not scored."""
+        return data.notes
 
 
 BENCHMARK = VocFolder

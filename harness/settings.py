@@ -181,7 +181,11 @@ def name_of(chosen: object) -> str:
 
 
 def upgrade(settings: Json) -> Json:
-    """Return settings in today's form: older records have `strategy` and `match` apart, and `depth` for `encoder`."""
+    """Return settings in today's form.
+
+    Older records have `strategy` and `match` apart, `depth` for `encoder`, and of VOC folders no `strict`: they were
+    read without mending, which is how a folder without a flaw is read still.
+    """
     match settings:
         case {"strategy": str(name), "match": {**fields}, **others}:
             settings = {**others, "strategy": {"name": name, **fields}}
@@ -191,4 +195,7 @@ def upgrade(settings: Json) -> Json:
         match settings.get(part):
             case {"depth": int(depth), **fields}:
                 settings = {**settings, part: {"encoder": f"resnet{depth}", **fields}}
+    match settings.get("benchmark"):
+        case {"name": "voc-folder" | "voc07+12", **fields} if "strict" not in fields:
+            settings = {**settings, "benchmark": {**settings["benchmark"], "strict": False}}
     return settings

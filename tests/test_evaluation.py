@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask
 import pytest
+from detectron2.data import MetadataCatalog
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -33,11 +34,19 @@ def in_silence(case: Case, evaluator: Any) -> Scores:
 @pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning:detectron2")
 @pytest.mark.parametrize("year", [2007, 2012])
 @pytest.mark.parametrize("seed", range(20))
-def test_voc_s_ap_is_detectron2_s(seed: int, year: int, tmp_path: Path) -> None:
+def test_voc_s_ap_is_detectron2_s_over_the_classes_that_have_objects(
+    seed: int, year: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = Amount(images=1 + seed % 12, objects=1 + seed % 5)
     with detections.voc(seed, few) as case:
-        theirs = case.score(detections.detectron2_voc(case.test, year, tmp_path))
-        assert_equal(case.score(VocEvaluator(case.test, year)), theirs)
+        with monkeypatch.context() as patched:
+            # of a class without an object its AP is 0 or NaN, which enters its mean over all classes
+            patched.setattr(np, "mean", lambda aps: np.nansum(aps) / len(aps))
+            theirs = case.score(detections.detectron2_voc(case.test, year, tmp_path))
+        ours = VocEvaluator(case.test, year)
+        part = len(ours.scored) / len(MetadataCatalog.get(case.test).thing_classes)
+        theirs = {"bbox": {name: score / part for name, score in theirs["bbox"].items()}}
+        assert_equal(case.score(ours), theirs)
 
 
 @pytest.mark.parametrize("year", [2007, 2012])

@@ -412,7 +412,7 @@ def decoded(file: Path, longest: float = LONGEST) -> list[bool]:
     """Whether the pre-training and the VOC reader take a file."""
     return [
         accepted(views.read, file, views.BrokenImage, longest),
-        accepted(lambda file: voc._check_image(file, 40, 30), file, voc.VocError, longest),
+        accepted(voc.decoded, file, voc.VocError, longest),
     ]
 
 

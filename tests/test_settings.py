@@ -9,7 +9,7 @@ import pytest
 from benchmarks.scenes import Scenes
 from harness.experiment import parse
 from harness.plugins import UnknownName
-from harness.settings import BadValue, assign, describe, restore
+from harness.settings import BadValue, assign, describe, restore, upgrade
 from methods.boxes import Windows
 from methods.recipe import Heads, Recipe
 from methods.sampling import Regular
@@ -134,3 +134,11 @@ def test_match_is_the_older_word_for_strategy() -> None:
         old, new = (parse([*line, f"{part}.{change}"]) for part in ("match", "strategy"))
         assert old == new
         assert old.run_id == new.run_id
+
+
+@pytest.mark.parametrize("benchmark", ["voc-folder", "voc07+12"])
+def test_an_older_record_of_a_voc_folder_is_one_of_today_s_settings(benchmark: str) -> None:
+    today = parse(["--strategy", "location", "--benchmark", benchmark, "--preset", "paper"]).settings
+    older = {**today, "benchmark": {name: value for name, value in today["benchmark"].items() if name != "strict"}}
+    assert today["benchmark"]["strict"] is False
+    assert upgrade(older) == today

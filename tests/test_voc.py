@@ -1,6 +1,7 @@
 """A Pascal VOC folder is read exactly, and any flaw in it is one line that names the file."""
 
 import random
+import re
 import shutil
 import time
 import xml.etree.ElementTree as ET
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.data.voc import VocError, read
+from benchmarks.voc_folder import VocFolder
 from harness.engine.images import list_images
 from tests.pictures import Objects, spoilt, voc_folder, voc_xml
 
@@ -36,10 +38,10 @@ def test_reads_both_splits_with_boxes_by_their_edges(folder: Path) -> None:
     assert voc.summary == ("3 train images with 2 objects, 1 test images with 2 objects, 2 classes: cat, dog")
 
 
-def change(folder: Path, id: str, old: str, new: str) -> None:
+def change(folder: Path, id: str, old: str, new: str) -> object:
     path = folder / "Annotations" / f"{id}.xml"
     assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    return path.write_text(path.read_text().replace(old, new))
 
 
 def test_reads_fractions_and_difficult_objects_as_written(folder: Path) -> None:
@@ -138,7 +140,6 @@ FLAWS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no lists": (lambda f: shutil.rmtree(f / "ImageSets"), "Main/train.txt: missing, and so is trainval.txt"),
     "no test list": (lambda f: (f / "ImageSets/Main/test.txt").unlink(), "test.txt: missing, and so is val"),
     "empty list": (write("ImageSets/Main/test.txt", "\n"), "test.txt: no image is listed"),
-    "listed twice": (write("ImageSets/Main/test.txt", "a\na\n"), "test.txt: image 'a' is listed 2 times"),
     "a path": (write("ImageSets/Main/test.txt", "../a\n"), "test.txt: '../a' is a path"),
     "not text": (lambda f: (f / "ImageSets/Main/test.txt").write_bytes(b"\xff\xfe"), "test.txt: unreadable"),
     "in both": (write("ImageSets/Main/test.txt", "a\n"), "image 'a' is in train and in test"),
@@ -162,11 +163,8 @@ FLAWS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: change(f, "a", "<bndbox>", "<difficult>yes</difficult><bndbox>"),
         "a.xml: object 'dog': <difficult> is 'yes', 0 or 1",
     ),
-    "inverted": (box(20, 1, 10, 30), "a.xml: object 'dog': box 20 1 10 30 is inverted or has no area"),
-    "no area": (box(20, 1, 20, 30), "box 20 1 20 30 is inverted or has no area"),
-    "zero-based": (box(0, 1, 10, 30), "box 0 1 10 30 leaves the image, 1 1 40 30"),
-    "outside": (box(1, 1, 41, 30), "box 1 1 41 30 leaves the image"),
-    "by a fraction": (box(1, 1, 40.25, 30), "box 1 1 40.25 30 leaves the image"),
+    "inverted": (box(20, 1, 10, 30), "a.xml: object 'dog': box 20 1 10 30 is inverted"),
+    "outside": (box(41, 1, 50, 30), "a.xml: object 'dog': box 41 1 50 30 lies outside of the image, 1 1 40 30"),
     "zero bytes": (lambda f: cut(f, 0), "JPEGImages/a.jpg: not a readable image"),
     "truncated": (lambda f: cut(f, 600), "JPEGImages/a.jpg: not a readable image: image file is truncated"),
     "other size": (write("Annotations/a.xml", voc_xml([], 41, 30)), "a.jpg: 40x30 px, but its XML says 41x30"),
@@ -174,8 +172,8 @@ FLAWS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: change(f, "c d", ">cat<", ">cow<"),
         "class 'cow' of test image 'c d' is missing in train",
     ),
-    "class not scored": (
-        lambda f: change(f, "c d", ">cat<", ">dog<"),
+    "no class scored": (
+        lambda f: change(f, "c d", "<bndbox>", "<difficult>1</difficult><bndbox>"),
         "class 'cat' has no object in test that is not marked difficult",
     ),
     "nothing to learn": (write("ImageSets/Main/trainval.txt", "empty\n"), "the train split has no objects"),
@@ -191,6 +189,96 @@ def test_a_flaw_is_one_line_that_names_it(folder: Path, flaw: str) -> None:
     assert message in str(error.value)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# what real folders have: how it comes, a note, and what strict=True says; the corners are VOC's own
+SMALL_FLAWS: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "from zero": (
+        box(0, 5, 40, 30),
+        "mended: 1 boxes that begin before 1",
+        "box 0 5 40 30 leaves the image, 1 1 40 30",
+    ),
+    "a fraction": (box(0.5, 5, 40, 30), "mended: 1 boxes that begin before 1", "box 0.5 5 40 30 leaves the image"),
+    "over the edge": (box(1, 1, 41, 30), "mended: 1 boxes that reach over", "box 1 1 41 30 leaves the image"),
+    "listed twice": (
+        write("ImageSets/Main/trainval.txt", "a\nb\na\nempty\n"),
+        "mended: 1 images that a list names more than once",
+        "trainval.txt: image 'a' is listed 2 times",
+    ),
+    "no size": (
+        lambda f: change(f, "a", "<width>40</width><height>30<", "<width>0</width><height>0<"),
+        "mended: 1 annotations whose size is 0",
+        "a.xml: the size is 0x0",
+    ),
+    "class not scored": (
+        lambda f: change(f, "c d", ">cat<", ">dog<"),
+        "AP over 1 of 2 classes: no test object that is not difficult of cat",
+        "class 'cat' has no object in test that is not marked difficult",
+    ),
+}
+
+
+@pytest.mark.parametrize("flaw", SMALL_FLAWS)
+def test_a_small_flaw_of_a_real_folder_is_mended_told_and_refused_only_if_strict(folder: Path, flaw: str) -> None:
+    spoil, note, strictly = SMALL_FLAWS[flaw]
+    sound = read(folder, strict=True)
+    assert sound.notes == []
+    spoil(folder)
+    voc = read(folder)
+    (told,) = VocFolder().notes(voc)
+    assert told.startswith(note)
+    assert voc.fingerprint != sound.fingerprint
+    assert [record.id for record in voc.train] == ["a", "b", "empty"]
+    assert (voc.train[0].width, voc.train[0].height) == (40, 30)
+    with pytest.raises(VocError, match=re.escape(strictly)):
+        VocFolder(strict=True).prepare(folder, folder)
+
+
+@pytest.mark.parametrize(
+    ("corners", "edges"),
+    [
+        ((7, 7, 7, 7), (6, 6, 7, 7)),
+        ((20, 1, 20, 30), (19, 0, 20, 30)),
+        ((0, 5, 40, 30), (0, 4, 40, 30)),
+        ((0, 0.5, 13.25, 30), (0, 0, 13.25, 30)),
+        ((-3, 5, 41, 99), (0, 4, 40, 30)),
+    ],
+)
+def test_corners_are_mended_by_the_least_change(
+    folder: Path, corners: tuple[float, float, float, float], edges: tuple[float, float, float, float]
+) -> None:
+    box(*corners)(folder)
+    assert read(folder).train[0].boxes == (edges,)
+
+
+def test_an_image_may_be_a_png(folder: Path) -> None:
+    Image.open(folder / "JPEGImages/a.jpg").save(folder / "JPEGImages/a.png")
+    (folder / "JPEGImages/a.jpg").unlink()
+    voc = read(folder, strict=True)
+    assert voc.train[0].jpeg.name == "a.png"
+    assert voc.notes == []
+
+
+@pytest.mark.parametrize("encoding", ["GB2312", "gbk", "iso-8859-1", "UTF-16"])
+def test_an_annotation_is_read_in_the_encoding_that_it_declares(folder: Path, encoding: str) -> None:
+    label = "caf\xe9" if encoding == "iso-8859-1" else "\u732b"
+    text = f'<?xml version="1.0" encoding="{encoding}"?>' + voc_xml([(label, 1, 1, 20, 30), ("dog", 1, 1, 20, 30)])
+    (folder / "Annotations/a.xml").write_bytes(text.encode(encoding))
+    assert read(folder).train[0].labels == (label, "dog")
+
+
+def test_all_flaws_are_named_at_once_the_first_ten_and_their_count(tmp_path: Path) -> None:
+    ids = [f"{number:02}" for number in range(12)]
+    objects: Objects = [("dog", 9, 1, 3, 30), ("dog", 1, 1, 20, 30), ("dog", 1, 9, 20, 3)]
+    folder = voc_folder(tmp_path / "voc", train=dict.fromkeys(ids, objects), val={"v": [("cat", 1, 1, 9, 9)]})
+    (folder / "JPEGImages/03.jpg").write_bytes(b"")
+    with pytest.raises(VocError) as error:
+        read(folder)
+    assert len(error.value.flaws) == 2 * 11 + 1
+    assert str(error.value).startswith("23 flaws: ")
+    assert str(error.value).endswith("; and 13 more")
+    assert "03.jpg: not a readable image" in str(error.value)
+    assert str(error.value).count(" is inverted") == 9
 
 
 ODD = ["", " ", "nan", "-inf", "1e308", "9" * 5000, "1_0", "0x1F", "١٢", "-1", "0", "12.5", "a\nb", "&", "d\u0301"]

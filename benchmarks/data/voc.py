@@ -1,31 +1,30 @@
-"""A reader of Pascal VOC folders (layout of the VOC2007 devkit), which refuses a folder if any part is unusable."""
+"""A reader of Pascal VOC folders (layout of the VOC2007 devkit): it mends and counts what real folders often have.
+
+It refuses a folder if any part is unusable, and then names all of its flaws.
+"""
 
 import hashlib
-import math
 import unicodedata
 import warnings
-import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from reprlib import repr as shown
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 from PIL import Image
 
-Box = tuple[float, float, float, float]
+from benchmarks.data.flaws import Findings
+from benchmarks.data.voc_xml import Box, check_size, objects, parse
+from benchmarks.data.voc_xml import VocError as VocError
 
 LISTS = Path("ImageSets", "Main")
 IMAGES = "JPEGImages"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
 EXIF_ORIENTATION = 0x0112
+LISTED_TWICE = "images that a list names more than once, taken once"
 EXIF_SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
-
-
-class VocError(ValueError):
-    """A VOC folder that cannot be used; the message names the file and what is wrong with it, in one line."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +43,37 @@ class Record:
 
 @dataclass(frozen=True)
 class Voc:
-    """A checked data set: its images decode, its boxes lie inside, its classes can be learnt and scored."""
+    """A checked data set: its images decode, its boxes lie inside, its classes can be learnt."""
 
     folder: Path
     classes: tuple[str, ...]  # sorted; all that are named in train, and test names no other
     train: tuple[Record, ...]
     test: tuple[Record, ...]
+    mended: tuple[str, ...] = ()  # a line for each kind of flaw
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of both splits' records in order; a copy of the folder elsewhere has the same one."""
-        lines = [r.digest for r in self.train] + ["test"] + [r.digest for r in self.test]
+        """SHA-256 of both splits' records in order and of what was mended; a copy elsewhere has the same one."""
+        lines = [r.digest for r in self.train] + ["test"] + [r.digest for r in self.test] + [*self.mended]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @property
     def images(self) -> tuple[int, int]:
         """Number of train and of test images."""
         return len(self.train), len(self.test)
+
+    @cached_property
+    def unscored(self) -> tuple[str, ...]:
+        """The classes without an object in test that is not difficult: learnt, but left out of the mean AP."""
+        scored = {label for r in self.test for label, hard in zip(r.labels, r.difficult, strict=True) if not hard}
+        return tuple(label for label in self.classes if label not in scored)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the scores must know: what was mended, and the classes that are not scored."""
+        count = len(self.classes)
+        left = f"AP over {count - len(self.unscored)} of {count} classes: no test object that is not difficult of "
+        return [*self.mended, *([left + ", ".join(self.unscored)] if self.unscored else [])]
 
     @property
     def tested(self) -> list[Path]:
@@ -78,12 +91,14 @@ class Voc:
         )
 
 
-def read(folder: Path) -> Voc:
-    """Read and check both splits of a folder; raise VocError, one line that names the file.
+def read(folder: Path, strict: bool = False) -> Voc:
+    """Read and check both splits of a folder; raise VocError, which names all flaws in one line.
 
-    The test split is test.txt or else val.txt; for the train split see `train_lists`.
+    The test split is test.txt or else val.txt; for the train split see `train_lists`. With `strict` nothing is mended.
     """
-    return check(folder, read_split(folder, *train_lists(folder)), read_split(folder, "test", "val"))
+    findings = Findings(strict)
+    train = read_split(folder, findings, *train_lists(folder))
+    return check(folder, train, read_split(folder, findings, "test", "val"), findings)
 
 
 def train_lists(folder: Path) -> tuple[str, str]:
@@ -113,44 +128,52 @@ def visible_files(folder: Path) -> list[Path]:
     return [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
 
 
-def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...]) -> Voc:
-    """Return both splits as a data set; raise VocError if they share an image or one of them lacks a class."""
-    shared = {r.id for r in train} & {r.id for r in test}
-    if shared:
-        raise VocError(f"{folder}: image {min(shared)!r} is in train and in test")
+def check(folder: Path, train: tuple[Record, ...], test: tuple[Record, ...], findings: Findings) -> Voc:
+    """Return both splits as a data set; raise VocError for all flaws, those between the two splits included."""
+    flaws = findings.flaws
+    tested = {normal(r.id) for r in test}
+    flaws += [f"{folder}: image {r.id!r} is in train and in test" for r in train if normal(r.id) in tested]
     learnt = Counter(label for r in train for label in r.labels)
-    if not learnt:
-        raise VocError(f"{folder}: the train split has no objects")
-    for record in test:
-        for label in record.labels:
-            if label not in learnt:
-                raise VocError(f"{folder}: class {shown(label)} of test image {record.id!r} is missing in train")
-    # detectron2's evaluator divides by this count: without the check the AP of every class becomes NaN
-    scored = {label for r in test for label, hard in zip(r.labels, r.difficult, strict=True) if not hard}
-    for label in sorted(learnt):
-        if label not in scored:
-            raise VocError(f"{folder}: class {shown(label)} has no object in test that is not marked difficult")
-    return Voc(folder, tuple(sorted(learnt)), train, test)
+    if not flaws and not learnt:
+        flaws.append(f"{folder}: the train split has no objects")
+    unlearnt = {label: r.id for r in reversed(test) for label in r.labels if label not in learnt}
+    if not flaws:  # else an annotation with the class may be among those with a flaw
+        flaws += [f"{folder}: class {shown(c)} of test image {id!r} is missing in train" for c, id in unlearnt.items()]
+    voc = Voc(folder, tuple(sorted(learnt)), train, test, findings.mended)
+    if not flaws and (findings.strict or len(voc.unscored) == len(voc.classes)):
+        missing = "has no object in test that is not marked difficult"
+        flaws += [f"{folder}: class {shown(label)} {missing}" for label in voc.unscored]
+    if flaws:
+        raise VocError(*flaws)
+    return voc
 
 
-def read_split(folder: Path, *names: str) -> tuple[Record, ...]:
-    """Return the records of the first of ImageSets/Main/{names}.txt that exists, in the file's order."""
+def read_split(folder: Path, findings: Findings, *names: str) -> tuple[Record, ...]:
+    """Return the records of the first of ImageSets/Main/{names}.txt that exists, in the file's order.
+
+    Flaws of images and annotations enter the findings. Raises VocError if there is no list or nothing in it.
+    """
     if not folder.is_dir():
         raise VocError(f"{folder}: no such folder")
     lists = [folder / LISTS / f"{name}.txt" for name in names]
-    for path in lists:
-        if path.is_file():
-            return tuple(_record(folder, id) for id in _ids(path))
-    raise VocError(f"{lists[0]}: missing" + "".join(f", and so is {path.name}" for path in lists[1:]))
+    path = next((path for path in lists if path.is_file()), None)
+    if path is None:
+        raise VocError(f"{lists[0]}: missing" + "".join(f", and so is {path.name}" for path in lists[1:]))
+    records = []
+    ids = Counter(_ids(path))
+    for id, count in ids.items():
+        if count > 1:
+            findings.mend(LISTED_TWICE, f"{path}: image {id!r} is listed {count} times")
+        with findings.collected():
+            records.append(_record(folder, id, findings))
+    return tuple(records)
 
 
 def _ids(path: Path) -> list[str]:
     ids = _lines(path)
     if not ids:
         raise VocError(f"{path}: no image is listed")
-    for id, count in Counter(ids).items():
-        if count > 1:
-            raise VocError(f"{path}: image {id!r} is listed {count} times")
+    for id in ids:
         if "/" in id or "\\" in id:
             raise VocError(f"{path}: {id!r} is a path, an image's name without suffix was expected")
     return ids
@@ -167,20 +190,17 @@ def _decode(path: Path) -> str:
         raise VocError(f"{path}: unreadable: {error}") from None
 
 
-def _record(folder: Path, id: str) -> Record:
+def _record(folder: Path, id: str, findings: Findings) -> Record:
     jpeg = _image(folder / IMAGES, id)
     files = [folder / "Annotations" / f"{name}.xml" for name in spellings(id)]
     path = next((file for file in files if file.is_file()), files[0])
-    root, raw = _parse(path)
-    size = root.find("size")
-    if size is None:
-        raise VocError(f"{path}: no <size>")
-    width, height = (_whole(_number(size, tag, path), tag, path) for tag in ("width", "height"))
-    _check_image(jpeg, width, height)
-    objects = [_object(node, width, height, path) for node in root.findall("object")]
+    root, raw = parse(path)
+    size, turned = decoded(jpeg)
+    check_size(root, size, path, f"{jpeg}: {size[0]}x{size[1]} px{turned}", findings)
+    held = tuple(objects(root, size, path, findings))
     digest = hashlib.sha256(f"{id}\n{jpeg.stat().st_size}\n".encode() + raw).hexdigest()
-    boxes, labels, difficult = zip(*objects, strict=True) if objects else ((), (), ())
-    return Record(id, jpeg, width, height, boxes, labels, difficult, digest)
+    boxes, labels, difficult = zip(*held, strict=True) if held else ((), (), ())
+    return Record(id, jpeg, *size, boxes, labels, difficult, digest)
 
 
 def _image(folder: Path, id: str) -> Path:
@@ -198,71 +218,21 @@ def spellings(name: str) -> list[str]:
     return [*dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))])]
 
 
-def _parse(path: Path) -> tuple[ET.Element, bytes]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise VocError(f"{path}: unreadable: {error.strerror}") from None
-    try:
-        return fromstring(raw, forbid_dtd=True), raw  # a document type can define entities without bound
-    except DefusedXmlException:
-        raise VocError(f"{path}: a document type or an entity: not a Pascal VOC annotation") from None
-    except (ET.ParseError, LookupError, ValueError) as error:
-        raise VocError(f"{path}: malformed XML: {error}") from None
+def normal(name: str) -> str:
+    """Return a name in Unicode's composed form, in which two spellings of it are equal."""
+    return unicodedata.normalize("NFC", name)
 
 
-def _check_image(path: Path, width: int, height: int) -> None:
-    """Decode the whole image, since a truncated file opens without an error."""
+def decoded(path: Path) -> tuple[tuple[int, int], str]:
+    """Return width and height of an image after its EXIF rotation, and words for the rotation if it swaps them.
+
+    The whole image is decoded, since a truncated file opens without an error.
+    """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             image.load()
-            size = image.size
+            width, height = image.size
             sideways = image.getexif().get(EXIF_ORIENTATION) in EXIF_SIDEWAYS
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
         raise VocError(f"{path}: not a readable image: {' '.join(str(error).split())}") from None
-    size, turned = (size[::-1], " once turned by its EXIF orientation") if sideways else (size, "")
-    if size != (width, height):
-        raise VocError(f"{path}: {size[0]}x{size[1]} px{turned}, but its XML says {width}x{height}")
-
-
-def _object(node: ET.Element, width: int, height: int, path: Path) -> tuple[Box, str, bool]:
-    label = (node.findtext("name") or "").strip()
-    frame = node.find("bndbox")
-    if not label or frame is None:
-        raise VocError(f"{path}: an object without {'<bndbox>' if label else '<name>'}")
-    box = _box(frame, width, height, f"{path}: object {shown(label)}")
-    # strangers' files often lack it: VOC's meaning of absence is "not difficult"
-    difficult = (node.findtext("difficult") or "0").strip()
-    if difficult not in ("0", "1"):
-        raise VocError(f"{path}: object {shown(label)}: <difficult> is {shown(difficult)}, 0 or 1 was expected")
-    return box, label, difficult == "1"
-
-
-def _box(frame: ET.Element, width: int, height: int, where: str) -> Box:
-    """Return the edges of a box from VOC's corners, which count from 1, include both ends and must lie in the image."""
-    x0, y0, x1, y1 = (_number(frame, tag, where) for tag in ("xmin", "ymin", "xmax", "ymax"))
-    shown = f"box {x0:g} {y0:g} {x1:g} {y1:g}"
-    if x1 <= x0 or y1 <= y0:
-        raise VocError(f"{where}: {shown} is inverted or has no area")
-    if x0 < 1 or y0 < 1 or x1 > width or y1 > height:
-        raise VocError(f"{where}: {shown} leaves the image, 1 1 {width} {height}")
-    return x0 - 1, y0 - 1, x1, y1
-
-
-def _number(node: ET.Element, tag: str, where: Path | str) -> float:
-    text = node.findtext(tag)
-    if text is None:
-        raise VocError(f"{where}: no <{tag}>")
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise VocError(f"{where}: <{tag}> is {shown(text.strip())}, a number was expected")
-    return value
-
-
-def _whole(value: float, tag: str, where: Path) -> int:
-    if value != int(value) or value < 1:
-        raise VocError(f"{where}: <{tag}> is {value:g}, a whole number of pixels was expected")
-    return int(value)
+    return ((height, width), " once turned by its EXIF orientation") if sideways else ((width, height), "")

@@ -86,7 +86,7 @@ class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
         self.truths = {image["image_id"]: build_truth(image["annotations"], first) for image, first in numbered}
         self.labels = np.array([each["category_id"] for each in objects], int)
         self.difficult = np.array([each["difficult"] for each in objects], bool)
-        self.classes = len(MetadataCatalog.get(test).thing_classes)
+        self.scored = np.unique(self.labels[~self.difficult]).tolist()
         self.average = eleven_points if year == 2007 else area
         self.reset()
 
@@ -104,13 +104,16 @@ class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
             self.detections.append((labels, scores.numpy().round(3), *match(boxes.numpy().round(1), labels, known)))
 
     def evaluate(self) -> Scores:
-        """Return AP, AP50 and AP75 of the boxes in per cent, means over the classes; {} on ranks > 0."""
+        """Return AP, AP50 and AP75 of the boxes in per cent; {} on ranks > 0.
+
+        They are means over the classes with an object that is not difficult: of the others no AP is defined.
+        """
         rows = of_all_ranks(self.detections)
         if not comm.is_main_process():
             return {}
         labels, *columns = (np.concatenate(column) for column in zip(*rows, strict=True))
-        aps = [self.aps(label, *(column[labels == label] for column in columns)) for label in range(self.classes)]
-        ap = np.mean(aps, axis=0)  # of each threshold
+        aps = [self.aps(label, *(column[labels == label] for column in columns)) for label in self.scored]
+        ap = np.mean(aps or [[np.nan] * len(THRESHOLDS)], axis=0)  # of each threshold
         return {"bbox": {"AP": 100 * float(ap.mean()), "AP50": 100 * float(ap[0]), "AP75": 100 * float(ap[5])}}
 
     def aps(self, label: int, scores: Array, ious: Array, objects: Array) -> list[float]:
@@ -122,9 +125,7 @@ class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
         aps = []
         for threshold in THRESHOLDS:
             true, false = (np.cumsum(flags) for flags in hits_and_misses(ious > threshold, objects, self.difficult))
-            with np.errstate(invalid="ignore"):  # without any object that counts, the AP is NaN
-                recall = true / np.float64(count)
-            aps.append(self.average(recall, true / np.maximum(true + false, 1)))
+            aps.append(self.average(true / count, true / np.maximum(true + false, 1)))
         return aps
 
 
