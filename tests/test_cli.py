@@ -341,18 +341,18 @@ def test_a_truncated_image_is_named_and_the_run_does_not_count(
     assert not (folder / "scores.json").exists()
 
 
-def test_a_box_outside_its_image_is_named_before_anything_is_trained(
+def test_an_inverted_box_is_named_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["data", "scenes", "--images", "5", "--size", "48", "--out", str(tmp_path / "voc")]) == 0
     file = next(iter(sorted((tmp_path / "voc" / "Annotations").iterdir())))
-    file.write_text(re.sub(r"<xmax>\d+", "<xmax>999", file.read_text(encoding="utf-8")), encoding="utf-8")
+    file.write_text(re.sub(r"<xmin>\d+", "<xmin>999", file.read_text(encoding="utf-8")), encoding="utf-8")
     line = ["run", "--strategy", "location", *SMALL[: SMALL.index("benchmark.train=6") - 1], "--results"]
     told = refused(
         capsys, *line, str(tmp_path / "new"), "--benchmark", "voc-folder", "--benchmark-data", str(tmp_path / "voc")
     )
     assert str(file) in told
-    assert "leaves the image" in told
+    assert "is inverted" in told
     assert not (tmp_path / "new").exists()
 
 
