@@ -24,6 +24,7 @@ from methods.recipe import Recipe
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's ResNets expect
 JITTER = [0.6, 1.4], [0.6, 1.4], [0.6, 1.4], [-0.1, 0.1]  # of COLOR_OPS: SimSiam's ColorJitter(0.4, 0.4, 0.4, 0.1)
 COLOR_OPS = F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue  # as ColorJitter numbers them
+SCALE = 257  # 65,535 / 255: of 16 bits over 8
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
 
 
@@ -162,7 +163,20 @@ def read(file: Path) -> Image.Image:
 def rgb(image: Image.Image) -> Image.Image:
     """Return an opened image decoded to RGB, without a copy if it is RGB already."""
     image.load()
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return image if image.mode == "RGB" else eight_bits(image).convert("RGB")
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image, one of 16 bits scaled to 8 by its type's range, where Pillow would clip it.
+
+    ValueError for integers and floats of 32 bits, whose range no file states.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        wide = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((wide + SCALE // 2) // SCALE).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode}, of 32 bits, have no range: save them with 8 or 16 bits")
+    return image
 
 
 def frame(file: Path) -> tuple[int, int]:

@@ -5,12 +5,18 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from detectron2.data import detection_utils
+from PIL import Image
 
 from benchmarks.data import coco
-from benchmarks.data.voc import VocError, read
+from benchmarks.data.voc import VocError, decoded, read
+from benchmarks.detection.catalog import wide_pixels_scaled
 from harness.cli import main
-from harness.engine.images import list_images, refuse_test_images, shared_images
+from harness.engine.images import find_images, list_images, refuse_test_images, shared_images
+from harness.engine.provenance import fingerprint
+from methods import views
 from tests.pictures import Objects, coco_folder, photos, voc_folder
 
 CAT: Objects = [("cat", 5, 6, 20, 25)]
@@ -95,3 +101,51 @@ def test_a_run_on_test_images_is_refused_before_anything_is_trained(
     assert main(["run", "--strategy", "location", *line, "--device", "cpu", "--results", str(results)]) == 2
     assert "1 of the 3 images to pre-train on are among the 1 test images" in capsys.readouterr().err
     assert not results.exists()
+
+
+def wide(folder: Path) -> Path:
+    """A PNG of 16 bits with every 257th value once a row."""
+    file = folder / "wide.png"
+    Image.fromarray(np.linspace(0, 65535, 256)[None].repeat(64, 0).astype(np.uint16)).save(file)
+    return file
+
+
+def test_pixels_of_16_bits_are_scaled_alike_by_both_readers_where_pillow_clips_them(tmp_path: Path) -> None:
+    levels = np.arange(256)
+    assert (np.asarray(views.read(wide(tmp_path)))[0, :, 1] == levels).all()
+    with wide_pixels_scaled():
+        read = detection_utils.read_image(str(wide(tmp_path)), format="BGR")
+    assert (read[5] == levels[:, None]).all()
+    tiff = tmp_path / "wide.tif"
+    Image.open(wide(tmp_path)).save(tiff)
+    assert (np.asarray(views.read(tiff))[0, :, 0] == levels).all()
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_of_32_bits_are_refused_by_name_by_both_readers(tmp_path: Path, kind: type) -> None:
+    file = tmp_path / "deep.tif"
+    Image.fromarray(np.full((8, 8), 1000, kind)).save(file)
+    with pytest.raises(views.BrokenImage, match=r"deep\.tif: .*of 32 bits, have no range"):
+        views.read(file)
+    with pytest.raises(VocError, match=r"deep\.tif: .*of 32 bits, have no range"):
+        decoded(file)
+
+
+def test_links_to_folders_are_followed_each_real_folder_once(tmp_path: Path) -> None:
+    for part in ("ssd/a", "ssd/b", "in/c"):
+        photos(tmp_path / part, 2)
+    for name, target in {"b": "ssd/b", "a": "ssd/a", "also_a": "ssd/a", "c/loop": "in", "d": "in/c"}.items():
+        (tmp_path / "in" / name).symlink_to(tmp_path / target)
+    images, notes = find_images(tmp_path / "in")
+    found = [str(file.relative_to(tmp_path / "in")) for file in images]
+    assert found == [f"{folder}/{number}.jpg" for folder in ("a", "b", "c") for number in (0, 1)]
+    assert notes == [f"links to folders that are taken already, left out: 3 ({tmp_path}/in/also_a)"]
+
+
+def test_a_name_in_latin_1_is_read_and_has_a_fingerprint(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    folder = os.fsencode(tmp_path / "photos")
+    os.rename(folder + b"/0.jpg", folder + b"/caf\xe9.jpg")
+    images = list_images(tmp_path / "photos")
+    assert len(fingerprint(images, tmp_path / "photos")) == 16
+    assert views.read(images[0]).size == (40, 30)

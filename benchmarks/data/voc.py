@@ -15,6 +15,7 @@ from reprlib import repr as shown
 from PIL import Image
 
 from benchmarks.data.flaws import Findings
+from benchmarks.data.pixels import eight_bits
 from benchmarks.data.voc_xml import Box, check_size, objects, parse
 from benchmarks.data.voc_xml import VocError as VocError
 
@@ -231,6 +232,7 @@ def decoded(path: Path) -> tuple[tuple[int, int], str]:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             image.load()
+            eight_bits(image)
             width, height = image.size
             sideways = image.getexif().get(EXIF_ORIENTATION) in EXIF_SIDEWAYS
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into

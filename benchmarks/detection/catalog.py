@@ -8,21 +8,39 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from benchmarks.data.coco import TEST, TRAIN, Coco, listing
+from benchmarks.data.pixels import eight_bits
 from benchmarks.data.voc import Record, Voc
 
 Entry: TypeAlias = dict[str, Any]  # an image with its objects, in detectron2's format
 
 
 @contextmanager
+def wide_pixels_scaled() -> Iterator[None]:
+    """Let detectron2 read images of 16 bits as benchmarks.data.pixels scales them, within the block."""
+    from detectron2.data import detection_utils
+
+    original = detection_utils.convert_PIL_to_numpy
+    detection_utils.convert_PIL_to_numpy = lambda image, format: original(eight_bits(image), format)
+    try:
+        yield
+    finally:
+        detection_utils.convert_PIL_to_numpy = original
+
+
+@contextmanager
 def registered(data: Voc | Coco, name: str) -> Iterator[tuple[str, str]]:
-    """Yield the names of the train and the test split in detectron2's catalogs; remove them there afterwards."""
+    """Yield the names of the train and the test split in detectron2's catalogs; remove them there afterwards.
+
+    Within the block detectron2 scales images of 16 bits.
+    """
     names = f"{name}-train", f"{name}-test"
     if isinstance(data, Coco):
         register_coco(data, names)
     else:
         register_voc(data, names)
     try:
-        yield names
+        with wide_pixels_scaled():
+            yield names
     finally:
         unregister(names)
 

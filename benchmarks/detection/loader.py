@@ -39,7 +39,7 @@ class Samples(Dataset[Entry]):
         image = self.images[index]
         try:
             sample: Entry = self.mapper(image)
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError) as error:
             raise UnreadableImage(f"{image['file_name']}: cannot be read ({error})") from error
         return sample
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmarks.weights import Backbone, read_backbone
 from harness import ROOT, records
 from harness.engine import distributed, provenance
-from harness.engine.images import list_images, source_folder
+from harness.engine.images import find_images, source_folder
 from harness.experiment import BackboneFile, Pretraining
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class BackboneSource(NamedTuple):
     write: Callable[[Path], dict[str, Any]]  # into a run's folder, unless it is there; returns facts of the backbone
     train: Callable[[Path], object] | None = None  # into any folder, with the other ranks; None: not trained here
     images: Sequence[Path] = ()  # that the weights depend on
+    notes: Sequence[str] = ()  # on these images
 
 
 def source(
@@ -54,7 +55,7 @@ def training_source(
 ) -> BackboneSource:
     """Return a backbone that is reused if a run of these results has it, and trained now if not."""
     folder = source_folder(training, cache)
-    images = list_images(folder)
+    images, notes = find_images(folder)
     fingerprint = provenance.fingerprint(images, folder) + ("-reduced" if machine.reduced else "")  # other pixels
     data = {"images": len(images), "fingerprint": fingerprint}
     key = digest({**training.settings, "seed": seed, **data, "code": code(training.strategy)})
@@ -74,7 +75,7 @@ def training_source(
             train(run)
         return {}
 
-    return BackboneSource(key, training.strategy.trains, {"data": data}, write, train, images)
+    return BackboneSource(key, training.strategy.trains, {"data": data}, write, train, images, notes)
 
 
 def file_source(file: BackboneFile) -> BackboneSource:

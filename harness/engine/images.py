@@ -27,7 +27,14 @@ def source_folder(training: Pretraining, cache: Path) -> Path:
 
 def list_images(folder: Path) -> list[Path]:
     """Return the images below a folder, sorted; of VOC and COCO folders their train splits. ValueError for none."""
-    images = sorted(file for file in walk(folder) if file.suffix.lower() in SUFFIXES)
+    return find_images(folder)[0]
+
+
+def find_images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the images as list_images does, and a line if links are left out."""
+    seen: set[tuple[int, int]] = set()
+    twice: list[Path] = []
+    images = sorted(file for file in walk(folder, seen, twice) if file.suffix.lower() in SUFFIXES)
     if not images:
         raise ValueError(
             f"{folder}: no images to pre-train on (looked for {', '.join(sorted(SUFFIXES))}; "
@@ -36,22 +43,33 @@ def list_images(folder: Path) -> list[Path]:
     for file in images:
         if file.stat().st_size == 0:
             raise ValueError(f"{file}: an empty file, not an image")
-    return images
+    left = f"links to folders that are taken already, left out: {len(twice):,}"
+    return images, [f"{left} ({twice[0]})"] if twice else []
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder, without hidden ones and without following links to folders.
+def walk(folder: Path, seen: set[tuple[int, int]], twice: list[Path]) -> Iterator[Path]:
+    """Yield every file below a folder, without hidden ones; each real folder counts once, whatever links to it.
 
     Of each Pascal VOC and COCO folder on the way it yields the train images alone: no mask and no test image.
+    `seen` holds device and inode of the folders so far; links to those are added to `twice`.
     """
+    links = []
     for parent, folders, names in os.walk(folder):
-        train = train_images(Path(parent))
-        if train is None:
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            yield from (Path(parent, name) for name in names if not name.startswith("."))
-        else:
+        status = os.stat(parent)
+        seen.add((status.st_dev, status.st_ino))
+        if (train := train_images(Path(parent))) is not None:
             folders.clear()
             yield from train
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links += [Path(parent, name) for name in folders if os.path.islink(Path(parent, name))]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+    for link in links:  # last, so that a folder keeps its own name
+        status = link.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            twice.append(link)
+        else:
+            yield from walk(link, seen, twice)
 
 
 def shared_images(images: Iterable[Path], tested: Iterable[Path]) -> dict[Path, Path]:

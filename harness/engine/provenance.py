@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import resource
 import subprocess
@@ -70,7 +71,7 @@ def fingerprint(images: Sequence[Path], folder: Path) -> str:
     """Return 16 hexadecimal digits over the names and sizes of the images below a folder: cheap for a million files."""
     digest = hashlib.sha256()
     for image in images:
-        digest.update(f"{image.relative_to(folder)}\0{image.stat().st_size}\n".encode())
+        digest.update(os.fsencode(f"{image.relative_to(folder)}\0{image.stat().st_size}\n"))
     return digest.hexdigest()[:16]
 
 

@@ -48,10 +48,10 @@ def named_data(experiment: Experiment) -> Path | None:
 
 
 def checked_images(experiment: Experiment, source: BackboneSource, data: Data, allowed: bool) -> list[str]:
-    """Return a line on the test images among those to pre-train on; none where nothing is trained."""
+    """Return lines on the images to pre-train on, the test images among them; none where nothing is trained."""
     if not (source.trained and source.images):
         return []
-    return [refuse_test_images(source.images, experiment.benchmark.test_images(data), allowed)]
+    return [*source.notes, refuse_test_images(source.images, experiment.benchmark.test_images(data), allowed)]
 
 
 def make(
