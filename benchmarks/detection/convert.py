@@ -5,11 +5,12 @@ The rule is that of DenseCL's benchmarks/detection/convert-pretrain-to-detectron
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.resuming import files
 from benchmarks.weights import ConvertError, check_names, load_file
 
 if TYPE_CHECKING:
@@ -88,6 +89,4 @@ def convert_file(source: Path, target: Path, *, encoder: str) -> None:
         converted = convert(state, encoder=encoder)
     except ConvertError as error:
         raise ConvertError(f"{source}: {error}") from None
-    part = target.with_name(target.name + ".part")
-    torch.save(converted, part)
-    os.replace(part, target)
+    files.write(target, partial(torch.save, converted))

@@ -12,12 +12,32 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def destination(path: Path) -> Path:
+    """Return the file that writing to a path makes or replaces: itself, or what it is a link to.
+
+    Raises ValueError, which names the path, for a folder, a device, a pipe or a socket, which are never replaced, for
+    links in a circle, and for a path through something that is no folder.
+    """
+    real = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if real.is_dir():
+        raise ValueError(f"{path}: a folder, not a file")
+    if real.exists() and not real.is_file():
+        raise ValueError(f"{path}: a device, a pipe or a socket, not a file")
+    if real.is_symlink():
+        raise ValueError(f"{path}: links that lead in a circle")
+    above = next(parent for parent in real.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise ValueError(f"{path}: {above} is a file, not a folder")
+    return real
+
+
 def write(path: Path, fill: Callable[[BinaryIO], object], older: Path | None = None) -> None:
     """Write a file atomically: `fill` writes a temporary sibling, which is forced to disk and then renamed.
 
     A file that was there becomes `older`, if that is given. Raises OSError, which names the path, if the disk is full
-    or read-only.
+    or read-only, and ValueError for what is no file, as `destination` does.
     """
+    path = destination(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with path_in_errors(path), open(part, "wb") as file:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ def write(folder: str | Path, layout: Layout, counts: Mapping[str, int], seed: i
     """Write a Pascal VOC folder of `counts` scenes a split atomically; FileExistsError unless new or empty."""
     for split, count in counts.items():
         check(split, seed, count)
-    with _whole(Path(folder).absolute()) as part:
+    with _whole(Path(os.path.realpath(folder))) as part:
         for name in FOLDERS:
             (part / name).mkdir(parents=True)
         shutil.copyfile(HERE / "CREDITS.md", part / "CREDITS.md")

@@ -1,13 +1,16 @@
 """A sheet of scenes with their boxes, for a look at the data before anything is trained on it."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from benchmarks.resuming import files
 from benchmarks.scenes.compose import Scene, compose
 from benchmarks.scenes.layout import CLASSES, Layout
 
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 TILE = 192  # pixels a side of a drawn scene
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")  # Okabe and Ito's
 
@@ -33,6 +36,15 @@ def draw_scene(scene: Scene) -> Image.Image:
     return image
 
 
+def check(file: Path) -> None:
+    """Raise ValueError unless a sheet can be written to the file, whose ending says its format."""
+    if file.suffix.lower() not in FORMATS:
+        raise ValueError(f"--sheet {file}: its name must end in {', '.join(FORMATS)}")
+    files.destination(file)
+
+
 def write(file: Path, layout: Layout, seed: int) -> None:
-    """Write a sheet of 2 × 4 scenes as an image file whose suffix says its format."""
-    sheet(layout, seed, rows=2, columns=4).save(file)
+    """Write a sheet of 2 × 4 scenes as an image file, whole or not at all."""
+    drawn = sheet(layout, seed, rows=2, columns=4)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.write(file, partial(drawn.save, format=FORMATS[file.suffix.lower()]))

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from benchmarks.resuming import files
+from harness.evidence.destinations import picture_files
 from harness.terminal import visible
 
 # the palette of Okabe and Ito, which colour-blind readers can tell apart
@@ -32,6 +34,8 @@ OTHER_ROWS = (  # the palette of Paul Tol, for rows of the user's own
 DASHES = {"uniform": "--", "mildly biased": "-.", "heavily biased": ":", "shuffled": "--"}
 MARKERS = {"-": "o", "--": "s", "-.": "^", ":": "v"}  # of a row with these dashes
 SHAPES = "os^vDP"
+UNDATED: dict[str, dict[str, None]] = {  # what a file says of itself without day and version
+    "png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}  # fmt: skip
 WIDEST_LABEL = 26  # characters on a line
 SETTINGS: dict[str, object] = {
     "font.family": "DejaVu Sans",  # the font that matplotlib brings
@@ -79,13 +83,16 @@ def drawing() -> Iterator[None]:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write stem.png and stem.pdf, each whole or not at all; the same figure gives the same bytes."""
+    """Write stem.png and stem.pdf, or one of them if the stem ends so, each whole or not at all; return their paths.
+
+    The same figure gives the same bytes.
+    """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
+    paths = picture_files(stem)
     with drawing():
-        for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
-            files.write(path, lambda out, kind=path.suffix[1:], facts=metadata: figure.savefig(
-                out, format=kind, dpi=200, metadata=facts))  # type: ignore[misc]  # fmt: skip
+        for path in paths:
+            kind = path.suffix[1:].lower()
+            files.write(path, partial(figure.savefig, format=kind, dpi=200, metadata=UNDATED[kind]))
     return paths
 
 

@@ -17,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--size", metavar="S", type=int, default=128, help="pixels of a side (128)")
     add("--seed", metavar="N", type=int, default=0, help="seed of the scenes (0)")
     add("--out", metavar="DIR", required=True, help="a folder that does not exist yet, or is empty")
-    add("--sheet", metavar="FILE", type=Path, help="also draw eight scenes with their boxes, as a PNG")
+    add("--sheet", metavar="FILE", type=Path, help="also draw eight scenes with their boxes, as .png or .jpg")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -30,6 +30,8 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError(f"--images {args.images}: at least 1 was expected")
     counts = {"trainval": args.images, "test": max(1, args.images // 5)}
     layout = Layout(size=args.size)
+    if args.sheet:
+        sheet.check(args.sheet)
     write(args.out, layout, counts, args.seed, progress=True)
     if args.sheet:
         sheet.write(args.sheet, layout, args.seed)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import plugins
+from harness.evidence import destinations
 from harness.terminal import shown
 from harness.verbs import options
 
@@ -44,7 +45,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_picture(parser: argparse.ArgumentParser) -> None:
     """Add the size of a view and the files."""
     parser.add_argument("--size", metavar="PX", type=int, default=224, help="pixels of a side of a view (224)")
-    parser.add_argument("--out", metavar="STEM", type=Path, help="writes STEM.png and STEM.pdf (in results/plots)")
+    out = "a folder, FILE.png, FILE.pdf, or without ending both (in results/plots)"
+    parser.add_argument("--out", metavar="FILE", help=out)
     options.add_results(parser)
 
 
@@ -52,7 +54,8 @@ def main(args: argparse.Namespace) -> None:
     """Draw a figure and name its files."""
     from harness.evidence.style import save
 
-    for file in save(args.draw(args), args.out or args.results / "plots" / args.stem):
+    out = destinations.picture(args.out, args.results / "plots" / args.stem)
+    for file in save(args.draw(args), out):
         print(f"figure: {shown(file)}")
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
+from harness.evidence import destinations
 from harness.evidence.rows import Row, fill_rows
 from harness.experiment import Options, add_settings
 from harness.settings import read_options
@@ -25,8 +25,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="WHAT", help=against)
     parser.add_argument("--no-title", action="store_true", help="leave out the title, for a paper with a caption")
     parser.add_argument("--score", metavar="NAME", help="this score alone (all; with --against the table's first)")
-    stem = "path without ending (RESULTS/plots/TABLE, TABLE-steps, TABLE-gauges or TABLE-against-ROW)"
-    parser.add_argument("--out", metavar="STEM", type=Path, help=stem)
+    default = "RESULTS/plots/TABLE, TABLE-steps, TABLE-gauges or TABLE-against-ROW"
+    out = f"a folder, FILE.png, FILE.pdf, or without ending both ({default})"
+    parser.add_argument("--out", metavar="FILE", help=out)
     options.add_results(parser)
     add_settings(parser)
 
@@ -43,7 +44,7 @@ def main(args: argparse.Namespace) -> None:
     lengths = steps.lengths(args.name, asked.shared, known, args.row) if args.against == "steps" else [rows]
     if not any(row.n for rows in lengths for row in rows):
         raise ValueError(f"no run in {args.results} fills a row of table {args.name}: harness reproduce {args.name}")
-    stem = args.out or args.results / "plots" / plots.stem_of(args.name, args.against)
+    stem = destinations.picture(args.out, args.results / "plots" / plots.stem_of(args.name, args.against))
     if args.against and score:
         drawn = plots.write_against(args.name, args.against, lengths, score, note(asked), stem, title=not args.no_title)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness.evidence import destinations
 from harness.experiment import Options, add_settings
 from harness.settings import read_options
 from harness.terminal import shown
@@ -18,7 +19,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the tables, the page and its figures."""
     options.add_table(parser, "*")
     options.add_rows(parser)
-    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the page, a file that is replaced")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="the page, an .html file that is replaced"
+    )
     parser.add_argument("--figures", metavar="DIR", type=Path, help="where `harness figure` has drawn (RESULTS/plots)")
     options.add_results(parser)
     add_settings(parser)
@@ -28,6 +31,7 @@ def main(args: argparse.Namespace) -> None:
     """Write the page and name it."""
     from harness.evidence.report import page, source
 
+    destinations.page(args.out)
     asked = read_options(Options, args)
     known = source.read(args.names, asked.shared, args.row, asked.preset, asked.changed, args.results)
     page.write(known, args.figures or args.results / "plots", args.out)

@@ -42,8 +42,6 @@ from harness.terminal import shown
 
 def write(source: Source, figures: Path, out: Path) -> None:
     """Write the page, whole or not at all; the same records give the same bytes on the same day."""
-    if out.is_dir():
-        raise ValueError(f"--out {out}: a folder, not a file")
     page = render(source, figures, command_of(source, figures, out), today()).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write(out, lambda file: file.write(page))
