@@ -8,7 +8,7 @@ LOCK := constraints.txt setup.cfg pyproject.toml $(wildcard third_party/*/*.toml
 KILLS ?= 200
 STEPS ?= 5000
 
-.PHONY: help setup demo test docs torture soak speed results clean
+.PHONY: help setup demo test scenes docs torture soak speed results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,13 @@ test: $(VENV)/.installed-dev  ## run ruff, mypy and pytest
 docs: $(VENV)/.installed-dev  ## build the documentation into docs/_build/html
 	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 	@echo docs/_build/html/index.html
+
+scenes:  ## compose scenes under the oldest and the newest numpy and Pillow, and compare them with the golden ones
+	@oldest=$$(sed -n '/^numpy>=/s/>=/==/p; /^pillow>=/s/>=/==/p' requirements.txt); \
+	for pins in "$$oldest" "numpy pillow"; do \
+	    folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder && \
+	    $$folder/bin/python -m pip install --quiet --disable-pip-version-check $$pins defusedxml tqdm && \
+	    $$folder/bin/python -m tests.scenes; status=$$?; rm -rf "$$folder"; [ $$status -eq 0 ] || exit $$status; done
 
 torture: setup  ## kill tiny runs KILLS times (200), let them go on and compare them with ones left alone
 	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.torture $(KILLS)

@@ -39,7 +39,7 @@ from benchmarks.detection.evaluation import CocoEvaluator, VocEvaluator
 from benchmarks.resuming import files
 from benchmarks.resuming.strict_json import read_object
 from benchmarks.resuming.training import Training
-from benchmarks.scenes.folder import write
+from benchmarks.scenes.folder import write_jpegs
 from benchmarks.scenes.layout import Layout
 from harness import ROOT, plugins
 from harness.engine import provenance
@@ -393,8 +393,7 @@ def loaders(photos: Photos, pairs: int = PAIRS) -> Iterator[str]:
     torch.set_num_threads(1)
     yield from heading(f"loader {photos.pixels}→{photos.view} px, torchvision’s")
     with tempfile.TemporaryDirectory(prefix="harness-speed-") as folder:
-        write(Path(folder) / "scenes", Layout(size=photos.pixels), {"trainval": photos.images}, 0, progress=False)
-        files = sorted((Path(folder) / "scenes" / "JPEGImages").iterdir())
+        files = write_jpegs(Path(folder), Layout(size=photos.pixels), photos.images)
         cache = Cache(files, frame, photos.images * 3 * photos.pixels**2 / GIB)
         kept, made = (TwoViews(files, recipe, 0, colours=False, cache=one) for one in (cache, None))
         oracle = rivals.torchvision_pair(files, photos.view)

@@ -62,8 +62,11 @@ class Scenes(Detector, Benchmark[Voc]):
         return self
 
     def folder(self, cache: Path) -> Path:
-        """Return the Pascal VOC folder of these scenes, composed now unless the cache has it."""
-        from benchmarks.scenes.folder import write  # numpy and Pillow, which the command line need not wait for
+        """Return the Pascal VOC folder of these scenes, composed now unless the cache has it.
+
+        ValueError where what the cache has is no longer what was written.
+        """
+        from benchmarks.scenes.folder import verify, write  # numpy and Pillow, which the command line need not wait for
 
         folder = cache / self.id
         if not folder.exists():
@@ -72,6 +75,7 @@ class Scenes(Detector, Benchmark[Voc]):
             except OSError:
                 if not folder.exists():  # else another process has composed the same ones meanwhile
                     raise
+        verify(folder)
         return folder
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:

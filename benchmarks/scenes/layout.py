@@ -1,5 +1,6 @@
 """The settings of a set of scenes, and the fingerprint of all that its pixels depend on."""
 
+import csv
 import difflib
 import functools
 import hashlib
@@ -8,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-VERSION = 2  # to be raised whenever the same arguments give other pixels
+VERSION = 3  # to be raised whenever the same arguments give other pixels
 HERE = Path(__file__).parent
 CLASSES = ("appliance", "bed", "cabinet", "chair", "cup_bottle", "lamp",
            "person", "potted_plant", "sanitary", "sofa", "table", "vehicle")  # fmt: skip
-LARGEST = 65_500  # pixels a side: libjpeg writes no longer one
+LARGEST = 9_459  # pixels a side: Pillow warns of larger images
 SMALLEST = 8  # pixels of a sprite's longest side: below, one may have no solid pixel at all
 
 
@@ -30,6 +31,7 @@ class Layout:
     rotation: float = 10.0  # largest, degrees either way
     light: float = 0.25  # largest relative change of brightness and contrast; colours get a third of it
     blur: float = 0.005  # largest sigma, share of the image's side
+    recolour: float = 0.0  # share of each sprite's colours that gives way to a random one, whatever its class
 
     def __post_init__(self) -> None:
         for wrong, message in self._faults():
@@ -51,6 +53,7 @@ class Layout:
         yield not 0 <= self.rotation <= 180, f"rotation {self.rotation}: choose from 0 to 180 degrees"
         yield not 0 <= self.light < 1, f"light {self.light}: choose from 0 to below 1"
         yield not 0 <= self.blur <= 0.1, f"blur {self.blur}: choose from 0 to 0.1 of the side"
+        yield not 0 <= self.recolour <= 1, f"recolour {self.recolour}: choose a share from 0 to 1"
 
 
 def fingerprint(layout: Layout, counts: Mapping[str, int], seed: int) -> str:
@@ -69,6 +72,12 @@ def record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, ob
 def assets() -> bytes:
     """Return the archive of all pictures."""
     return (HERE / "assets.zip").read_bytes()
+
+
+def rows() -> list[dict[str, str]]:
+    """Return split.csv: of each picture in the archive its kind, class, model, file, side and licence."""
+    with open(HERE / "split.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def unknown(what: str, name: str, choices: Mapping[str, str] | tuple[str, ...]) -> str:

@@ -56,7 +56,7 @@ def step_ratio(recipe: Recipe, machine: Machine) -> str:
     encoder in the same precision and memory format, compiled if ours is; no loader, heads, loss or optimizer.
     """
     from benchmarks.resuming.training import Training
-    from benchmarks.scenes.folder import write
+    from benchmarks.scenes.folder import write_jpegs
     from benchmarks.scenes.layout import Layout
     from harness.engine import pretrain
     from methods.pixsim import PixSim
@@ -64,9 +64,7 @@ def step_ratio(recipe: Recipe, machine: Machine) -> str:
 
     recipe = replace(recipe, epochs=10_000)
     with tempfile.TemporaryDirectory(prefix="harness-speed-") as folder:
-        scenes = Path(folder) / "scenes"
-        write(scenes, Layout(size=SOURCE * recipe.size), {"trainval": max(IMAGES, recipe.batch)}, 0, progress=False)
-        images = sorted((scenes / "JPEGImages").iterdir())
+        images = write_jpegs(Path(folder), Layout(size=SOURCE * recipe.size), max(IMAGES, recipe.batch))
         model, rival = (PixSim(strategy("location")(), recipe).to(machine.device) for _ in range(2))
         if machine.compile:
             pretrain.compile_encoder(model)
