@@ -30,7 +30,7 @@ class Images(Protocol):
 
     @property
     def id(self) -> str:
-        """Their name in records; it differs whenever the images do."""
+        """Their name in records, which says what was asked for; what they show is in the fingerprint of the data."""
         ...
 
     @property

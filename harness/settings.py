@@ -180,11 +180,16 @@ def name_of(chosen: object) -> str:
     return next(name for choices in CHOICES.values() for name, found in choices.items() if found is chosen)
 
 
+ADDED: dict[tuple[str, ...], Any] = {  # fields that older records lack → the value that says what was so without them
+    ("benchmark", "layout", "recolour"): 0.0,
+}
+
+
 def upgrade(settings: Json) -> Json:
     """Return settings in today's form.
 
-    Older records have `strategy` and `match` apart, `depth` for `encoder`, and of VOC folders no `strict`: they were
-    read without mending, which is how a folder without a flaw is read still.
+    Older records have `strategy` and `match` apart, `depth` for `encoder`, and lack the fields of ADDED; of VOC folders
+    they have no `strict`: they were read without mending, which is how a folder without a flaw is read still.
     """
     match settings:
         case {"strategy": str(name), "match": {**fields}, **others}:
@@ -198,4 +203,15 @@ def upgrade(settings: Json) -> Json:
     match settings.get("benchmark"):
         case {"name": "voc-folder" | "voc07+12", **fields} if "strict" not in fields:
             settings = {**settings, "benchmark": {**settings["benchmark"], "strict": False}}
+    for path, value in ADDED.items():
+        settings = with_default(settings, path, value)
     return settings
+
+
+def with_default(settings: Json, path: Sequence[str], value: Any) -> Json:
+    """Return settings with a value at a path if only the last field of the path is missing."""
+    name, *rest = path
+    if not rest:
+        return {name: value, **settings}
+    part = settings.get(name)
+    return {**settings, name: with_default(part, rest, value)} if isinstance(part, dict) else settings

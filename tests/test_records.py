@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -80,6 +81,14 @@ def test_settings_of_an_older_record_are_read_as_what_they_meant() -> None:
         "seed": 1,
     }
     assert upgrade(upgrade(old)) == upgrade(old)
+
+
+def test_a_field_that_came_later_has_the_value_that_was_so_before_and_only_where_it_belongs() -> None:
+    old: dict[str, Any] = {"benchmark": {"name": "scenes", "layout": {"size": 96}}}
+    assert upgrade(old)["benchmark"]["layout"] == {"recolour": 0.0, "size": 96}
+    assert old["benchmark"]["layout"] == {"size": 96}
+    for settings in ({"benchmark": {"layout": {"recolour": 0.5}}}, {"benchmark": {"name": "coco-fpn"}}, {}):
+        assert upgrade(settings) == settings
 
 
 def test_settings_of_today_are_read_as_they_stand() -> None:

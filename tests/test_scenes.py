@@ -30,6 +30,7 @@ from benchmarks.scenes.compose import Scene, compose
 from benchmarks.scenes.draws import Draws
 from benchmarks.scenes.folder import png, write, write_jpegs
 from benchmarks.scenes.layout import CLASSES, HERE, Layout, fingerprint, rows
+from harness import ROOT
 from tests.scenes import CROWDED, GOLDEN, HUGE, PLAIN, TINY, hashes
 from tests.scenes import main as golden_main
 
@@ -359,11 +360,24 @@ def test_the_fingerprint_tells_settings_apart(monkeypatch: pytest.MonkeyPatch) -
     assert first == fingerprint(Layout(size=64), dict(reversed(COUNTS.items())), 0)
     others = [fingerprint(CROWDED, COUNTS, 0), fingerprint(PLAIN, {"test": 3}, 0)]
     others.append(fingerprint(PLAIN, COUNTS, 1))
-    monkeypatch.setattr(settings, "VERSION", settings.VERSION + 1)
-    others.append(fingerprint(PLAIN, COUNTS, 0))
+    others.append(fingerprint(replace(PLAIN, recolour=0.5), COUNTS, 0))
     monkeypatch.setattr(settings, "assets", lambda: b"other assets")
     others.append(fingerprint(PLAIN, COUNTS, 0))
     assert len({first, *others}) == 6
+
+
+def test_a_new_version_keeps_the_names_of_sets_and_composes_them_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = replace(DEMO, train=2, test=1, layout=replace(DEMO.layout, size=32))
+    name, before = scenes.id, scenes.folder(tmp_path)
+    monkeypatch.setattr(settings, "VERSION", settings.VERSION + 1)
+    assert (scenes.id, scenes.folder(tmp_path)) == (name, before.with_name(f"{name}-v{settings.VERSION}"))
+
+
+def test_records_on_earlier_scenes_have_the_names_of_sets_of_today() -> None:
+    record = json.loads((ROOT / "results/demo/runs/location-s0-70933313/config.json").read_text(encoding="utf-8"))
+    assert record["data"] == DEMO.id
 
 
 def test_a_cached_folder_that_was_changed_is_refused_and_one_packed_anew_is_not(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import ClassVar
 from benchmarks import Benchmark, Expected, Images, out_of_range
 from benchmarks.data.voc import Voc, read
 from benchmarks.detection.detector import Detector
+from benchmarks.scenes import layout as definition
 from benchmarks.scenes.layout import Layout, fingerprint
 
 # the 99 % prediction interval of one run more than the three of random: 9.92 * 0.304 * sqrt(1 + 1 / 3)
@@ -49,7 +50,7 @@ class Scenes(Detector, Benchmark[Voc]):
 
     @property
     def id(self) -> str:
-        """A name that differs whenever the scenes do."""
+        """A name that differs whenever the settings of the scenes do."""
         return f"scenes-{fingerprint(self.layout, self.counts, self.draw)}"
 
     @property
@@ -68,7 +69,7 @@ class Scenes(Detector, Benchmark[Voc]):
         """
         from benchmarks.scenes.folder import verify, write  # numpy and Pillow, which the command line need not wait for
 
-        folder = cache / self.id
+        folder = cache / f"{self.id}-v{definition.VERSION}"
         if not folder.exists():
             try:
                 write(folder, self.layout, self.counts, self.draw, progress=sys.stderr.isatty())

@@ -1,4 +1,4 @@
-"""The settings of a set of scenes, and the fingerprint of all that its pixels depend on."""
+"""The settings of a set of scenes, and the name that a set of such settings has."""
 
 import csv
 import difflib
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 VERSION = 3  # to be raised whenever the same arguments give other pixels
+NAMED = 2  # the version whose names of sets records have
 HERE = Path(__file__).parent
 CLASSES = ("appliance", "bed", "cabinet", "chair", "cup_bottle", "lamp",
            "person", "potted_plant", "sanitary", "sofa", "table", "vehicle")  # fmt: skip
@@ -57,8 +58,14 @@ class Layout:
 
 
 def fingerprint(layout: Layout, counts: Mapping[str, int], seed: int) -> str:
-    """Return a hash (12 hexadecimal digits) of all that the scenes depend on, the assets and VERSION included."""
-    return hashlib.sha256(json.dumps(record(layout, counts, seed), sort_keys=True).encode()).hexdigest()[:12]
+    """Return a hash (12 hexadecimal digits) of a set's settings and assets, which names the set in records.
+
+    It stays the same from VERSION to VERSION, as a setting must; the data's fingerprint says what the scenes show.
+    """
+    asked = record(layout, counts, seed) | {"version": NAMED}
+    if not layout.recolour:  # a setting that sets had not yet when they were first named
+        asked["layout"] = {name: value for name, value in asdict(layout).items() if name != "recolour"}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def record(layout: Layout, counts: Mapping[str, int], seed: int) -> dict[str, object]:
