@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from detectron2.data import DatasetCatalog
 
 from benchmarks.coco_fpn import CocoFpn
 from benchmarks.data.coco import CocoError, listing, read
@@ -125,7 +126,10 @@ FLAWS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no image": (lambda f: (f / "val2017/000000000007.jpg").unlink(), "000000000007.jpg: missing, but listed in inst"),
     "empty image": (lambda f: (f / "val2017/000000000007.jpg").write_bytes(b""), "7.jpg: empty, but listed in inst"),
     "listed twice": (image(file_name="000000000002.jpg"), "000000000002.jpg: missing, but listed in inst"),
-    "a path": (image(file_name="../train2017/000000000001.jpg"), "000000000001.jpg: missing, but listed"),
+    "a path": (
+        image(file_name="../train2017/000000000001.jpg"),
+        "missing, but listed in instances_train2017.json, whose names are relative to train2017",
+    ),
     "no name": (image(file_name=None), "id 1: file_name is None, a text was expected"),
     "no size": (in_train(lambda f: f["images"][0].pop("width")), "image '000000000001.jpg': width is None, pixels"),
     "half a pixel": (image(height=47.5), "height is 47.5, pixels were expected"),
@@ -167,6 +171,28 @@ def test_a_flaw_is_one_line_that_names_it(folder: Path, flaw: str) -> None:
     assert message in str(error.value)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_other_tools_write_is_read_as_everybody_reads_it(folder: Path) -> None:
+    sound = read(folder)
+    for split in ("train2017", "val2017"):
+
+        def as_others(found: Listing, split: str = split) -> None:
+            for entry in found["images"]:
+                entry["file_name"] = f"{split}/{entry['file_name']}"
+            for entry in found["annotations"][:-1]:  # the last one is a crowd
+                del entry["iscrowd"]
+
+        edit(folder, as_others, split)
+    data = read(folder)
+    assert data.images == sound.images
+    assert data.tested == sound.tested
+    assert data.summary == sound.summary
+    with registered(data, "others") as names:
+        for name in names:
+            entries = DatasetCatalog.get(name)
+            assert all(Path(entry["file_name"]).is_file() for entry in entries)
+            assert len(entries) == 6
 
 
 ODD: list[Any] = [None, True, -1, 0, 1, 10**300, 1e308, float("nan"), float("inf"), "", "7", "\ud800", [], {}, [[]]]

@@ -78,6 +78,11 @@ def listing(folder: Path, split: str) -> Path:
     return folder / "annotations" / f"instances_{split}.json"
 
 
+def within(name: str, split: str) -> str:
+    """Return an image's name within its split's folder, by which some tools begin it: train2017/1.jpg."""
+    return name.removeprefix(f"{split}/")
+
+
 def read(folder: Path) -> Coco:
     """Read and check both splits of a folder; raise CocoError, one line that names the file."""
     if not folder.is_dir():
@@ -103,12 +108,12 @@ def _split(path: Path, folder: Path) -> Split:
     if len(set(categories.values())) != CATEGORIES:
         raise CocoError(f"{path}: {len(set(categories.values()))} categories instead of COCO's {CATEGORIES}")
     images = _table(content, "images", path)
-    names = [_image(image, path) for image in images.values()]
+    names = [within(_image(image, path), folder.name) for image in images.values()]
     digest.update("".join(_sizes(folder, names, path)).encode())
     objects = _table(content, "annotations", path, least=1)  # COCO's evaluation takes the id 0 for "no match"
     for id, entry in objects.items():
         _check(entry, images, categories, f"{path}: annotation {id}")
-    classes = [entry["category_id"] for entry in objects.values() if not entry["iscrowd"]]
+    classes = [entry["category_id"] for entry in objects.values() if not entry.get("iscrowd", 0)]
     if not classes:  # COCO's evaluation would find no AP
         raise CocoError(f"{path}: no object that is not a crowd")
     return Split(path, categories, frozenset(names), len(classes), frozenset(classes), digest.hexdigest())
@@ -176,7 +181,9 @@ def _sizes(folder: Path, names: Sequence[str], path: Path) -> Iterator[str]:
         raise CocoError(f"{folder}: unreadable: {error.strerror}") from None
     for name in names:
         if not sizes.get(name):
-            raise CocoError(f"{folder / name}: {'empty' if name in sizes else 'missing'}, but listed in {path.name}")
+            state = "empty" if name in sizes else "missing"
+            hint = f", whose names are relative to {folder.name}" if "/" in name else ""
+            raise CocoError(f"{folder / name}: {state}, but listed in {path.name}{hint}")
         yield f"{name}\t{sizes.pop(name)}\n"  # gone: missing where it is listed again
 
 
@@ -184,8 +191,8 @@ def _check(entry: Entry, images: Mapping[int, Entry], categories: Mapping[int, s
     for key, known in (("image_id", images), ("category_id", categories)):
         if type(entry.get(key)) is not int or entry[key] not in known:
             raise CocoError(f"{where}: {key} is {shown(entry.get(key))}, which the file does not list")
-    if not _is_whole(entry.get("iscrowd"), 0, 1):
-        raise CocoError(f"{where}: iscrowd is {shown(entry.get('iscrowd'))}, 0 or 1 was expected")
+    if not _is_whole(entry.get("iscrowd", 0), 0, 1):  # where tools leave it out, everybody reads 0
+        raise CocoError(f"{where}: iscrowd is {shown(entry['iscrowd'])}, 0 or 1 was expected")
     if entry.get("ignore", 0) != 0:
         raise CocoError(f"{where}: ignore is {shown(entry['ignore'])}, which detectron2 does not know")
     if not _are_numbers([entry.get("area")], 0, SIDE**2):
@@ -214,7 +221,7 @@ def _check_box(box: object, width: int, height: int, where: str) -> None:
 
 def _check_mask(entry: Entry, width: int, height: int, where: str) -> None:
     mask = entry.get("segmentation")
-    if entry["iscrowd"] and isinstance(mask, dict):
+    if entry.get("iscrowd", 0) and isinstance(mask, dict):
         if not _is_rle(mask, width, height):
             raise CocoError(f"{where}: segmentation is {shown(mask)}, an uncompressed RLE of the image was expected")
     elif not (isinstance(mask, list) and mask and all(_is_polygon(part, max(width, height)) for part in mask)):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
-from benchmarks.data.coco import TEST, TRAIN, Coco, listing
+from benchmarks.data.coco import TEST, TRAIN, Coco, listing, within
 from benchmarks.data.pixels import eight_bits
 from benchmarks.data.voc import Record, Voc
 
@@ -55,11 +55,24 @@ def register_voc(voc: Voc, names: tuple[str, str]) -> None:
 
 
 def register_coco(coco: Coco, names: tuple[str, str]) -> None:
-    """Enter both splits as detectron2 reads COCO."""
-    from detectron2.data.datasets import register_coco_instances
+    """Enter both splits as detectron2 reads COCO, and each image where `benchmarks.data.coco` has read it."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
 
     for name, split in zip(names, (TRAIN, TEST), strict=True):
-        register_coco_instances(name, {}, str(listing(coco.folder, split)), str(coco.folder / split))
+        file, folder = str(listing(coco.folder, split)), str(coco.folder / split)
+        DatasetCatalog.register(name, partial(coco_dataset, file, folder, name))
+        MetadataCatalog.get(name).set(json_file=file, image_root=folder, evaluator_type="coco")
+
+
+def coco_dataset(file: str, folder: str, name: str) -> list[Entry]:
+    """Return a split of COCO in detectron2's format."""
+    from detectron2.data.datasets import load_coco_json
+
+    entries: list[Entry] = load_coco_json(file, folder, name)
+    split = folder.rpartition("/")[2]
+    return [
+        {**each, "file_name": f"{folder}/{within(each['file_name'][len(folder) + 1 :], split)}"} for each in entries
+    ]
 
 
 def unregister(names: Sequence[str]) -> None:
