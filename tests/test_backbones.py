@@ -12,6 +12,7 @@ import torch
 from harness import ROOT, plugins, records
 from harness.cli import main
 from harness.engine import backbones, pretrain
+from harness.engine.machine import Machine
 from harness.experiment import BackboneFile, parse
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe
@@ -235,3 +236,11 @@ def test_a_key_is_a_setting_and_what_was_chosen_is_told_and_recorded(
     file.write_text("<!DOCTYPE html><html>")
     assert main(["run", "--backbone", str(file), "--dry-run"]) == 2
     assert "a web page, not a download" in capsys.readouterr().err
+
+
+def test_a_strategy_that_trains_nothing_reads_no_image(tmp_path: Path) -> None:
+    line = ["--preset", "paper", "--benchmark", "coco-fpn", "--benchmark-data", "coco"]
+    source = backbones.source(parse(["--strategy", "random", *line]).backbone, 0, tmp_path, tmp_path, Machine())
+    assert (source.trained, source.images, source.facts) == (False, [], {})
+    with pytest.raises(ValueError, match="--data DIR"):
+        backbones.source(parse(["--strategy", "location", *line]).backbone, 0, tmp_path, tmp_path, Machine())

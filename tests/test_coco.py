@@ -128,7 +128,7 @@ FLAWS: dict[str, tuple[Callable[[Path], object], str]] = {
     "listed twice": (image(file_name="000000000002.jpg"), "000000000002.jpg: missing, but listed in inst"),
     "a path": (
         image(file_name="../train2017/000000000001.jpg"),
-        "missing, but listed in instances_train2017.json, whose names are relative to train2017",
+        "1.jpg: missing, but listed in instances_train2017.json, whose names are relative",
     ),
     "no name": (image(file_name=None), "id 1: file_name is None, a text was expected"),
     "no size": (in_train(lambda f: f["images"][0].pop("width")), "image '000000000001.jpg': width is None, pixels"),

@@ -69,10 +69,8 @@ def coco_dataset(file: str, folder: str, name: str) -> list[Entry]:
     from detectron2.data.datasets import load_coco_json
 
     entries: list[Entry] = load_coco_json(file, folder, name)
-    split = folder.rpartition("/")[2]
-    return [
-        {**each, "file_name": f"{folder}/{within(each['file_name'][len(folder) + 1 :], split)}"} for each in entries
-    ]
+    split, start = folder.rpartition("/")[2], len(folder) + 1
+    return [{**each, "file_name": f"{folder}/{within(each['file_name'][start:], split)}"} for each in entries]
 
 
 def unregister(names: Sequence[str]) -> None:

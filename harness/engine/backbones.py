@@ -54,10 +54,7 @@ def training_source(
     training: Pretraining, seed: int, results: Path, cache: Path, machine: Machine, draw: bool
 ) -> BackboneSource:
     """Return a backbone that is reused if a run of these results has it, and trained now if not."""
-    folder = source_folder(training, cache)
-    images, notes = find_images(folder)
-    fingerprint = provenance.fingerprint(images, folder) + ("-reduced" if machine.reduced else "")  # other pixels
-    data = {"images": len(images), "fingerprint": fingerprint}
+    images, notes, data = learnt_images(training, cache, machine.reduced)
     key = digest({**training.settings, "seed": seed, **data, "code": code(training.strategy)})
 
     def train(run: Path) -> None:
@@ -75,7 +72,20 @@ def training_source(
             train(run)
         return {}
 
-    return BackboneSource(key, training.strategy.trains, {"data": data}, write, train, images, notes)
+    return BackboneSource(key, training.strategy.trains, {"data": data} if data else {}, write, train, images, notes)
+
+
+def learnt_images(training: Pretraining, cache: Path, reduced: bool) -> tuple[list[Path], list[str], dict[str, Any]]:
+    """Return the images to pre-train on, notes on them, and their number and fingerprint for the record.
+
+    All are empty where the strategy trains nothing and no folder is named: it reads no image.
+    """
+    if not training.strategy.trains and training.embedded is None and training.data is None:
+        return [], [], {}
+    folder = source_folder(training, cache)
+    images, notes = find_images(folder)
+    fingerprint = provenance.fingerprint(images, folder) + ("-reduced" if reduced else "")  # other pixels
+    return images, notes, {"images": len(images), "fingerprint": fingerprint}
 
 
 def file_source(file: BackboneFile) -> BackboneSource:
