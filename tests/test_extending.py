@@ -17,7 +17,7 @@ import benchmarks
 from harness import ROOT, plugins
 from harness.cli import main
 from harness.experiment import rebuild
-from methods import geometry
+from methods import geometry, pixsim
 from methods.similarity import cosine
 from tests.pictures import photos
 from tests.test_cli import refused
@@ -232,6 +232,56 @@ def test_misfits_are_refused_by_name(
     assert f"no {kind} in 'mine.misfit'" in told
     assert says in told
     assert not (mine / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("return Correspondence(", "return tuple, (", "__call__ returned a tuple: a Correspondence was expected"),
+        ("return Correspondence(read(points, query)", "return Correspondence(None", "query is a NoneType: a tensor of"),
+        (", read(points, key),", ", read(points, key)[:, :3],", "weight is [2, 4, 4]: W [B, N, M], here [2, 4, 3]"),
+        ("read(points, query),", "read(points, query)[:, :, :-1],", "query is [2, 4, 0]: Q [B, N, H·W], here"),
+        ("read(points, key), weight)", "read(points, key).log() - torch.inf, weight)", "key has -inf: finite numbers"),
+        ("weight)\n", "weight.bool())\n", "weight is torch.bool on cpu: torch.float32 on cpu was expected"),
+        ("weight)\n", "weight[0])\n", "weight is of shape [4, 4]: a tensor of three dimensions was expected"),
+        ("weight)\n", "-weight)\n", "weight has -1: numbers ≥ 0 were expected"),
+        (", similarity: Similarity)", ")", "(query, key, similarity) was expected"),
+    ],
+)
+def test_a_correspondence_that_breaks_the_contract_is_refused_before_anything_is_trained(
+    old: str, new: str, says: str, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert STRATEGY.count(old) == 1
+    code = STRATEGY.replace(old, new).replace("        shared =", "        import torch\n\n        shared =")
+    (mine / "mine" / "wrong.py").write_text(code, encoding="utf-8")
+    main(["run", "--strategy", "mine.wrong", *SMALL, *DETECTOR, *PHOTOS, "--results", "results"])
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith(f"harness: strategy mine.wrong ({mine / 'mine' / 'wrong.py'}): ")
+    assert says in told
+    (folder,) = (mine / "results" / "runs").iterdir()
+    assert not (folder / "curve.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("pairs", "warned"), [("seen & False", True), ("seen", False)])
+def test_a_strategy_that_pairs_nothing_is_warned_of_before_and_after_the_benchmark(
+    pairs: str, warned: bool, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = STRATEGY.replace("weight = seen[", f"weight = ({pairs})[")
+    (mine / "mine" / "blind.py").write_text(code, encoding="utf-8")
+    assert main(["run", "--strategy", "mine.blind", *SMALL, *DETECTOR, *PHOTOS, "--results", "results"]) == 0
+    line = "warning: only 0.0 % of the images had a pair in the last epoch, so the strategy hardly trained the backbone"
+    printed = capsys.readouterr().out.splitlines()
+    assert printed.count(line) == 2 * warned
+    (folder,) = (mine / "results" / "runs").iterdir()
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    assert (line.removeprefix("warning: ") in provenance["warnings"]) == warned
+
+
+def test_the_contract_is_checked_once_in_a_run(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(pixsim, "check_links", lambda *links: calls.append(links))
+    assert main(["run", "--strategy", "mine.corners", *SMALL, *DETECTOR, *PHOTOS, "--results", "results"]) == 0
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(

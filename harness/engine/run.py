@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from harness.engine.machine import Machine
     from harness.experiment import Experiment
 
+FEW = 0.05  # of the images: of a batch of 64 hardly three would train; the strategies here pair in 99 % of them
+
 
 def run(
     experiment: Experiment, machine: Machine, watch: Watch, results: Path, cache: Path, allow_test_images: bool = False
@@ -67,15 +69,26 @@ def make(
     def work() -> dict[str, float]:
         with clock(folder, "pretrain"):
             records.note(folder, backbone=source.write(folder))
+        blind = pairing_warnings(folder)
+        print_now(*(f"warning: {line}" for line in blind))  # the benchmark may take days
         with clock(folder, "benchmark"):
             scores = evaluate(experiment, data, machine, folder)
-        records.note(folder, warnings=experiment.benchmark.warnings(scores, data, source.trained))
+        records.note(folder, warnings=[*blind, *experiment.benchmark.warnings(scores, data, source.trained)])
         if watch.tensorboard:
             tensorboard.finish(folder, scores, experiment.benchmark.curve)
         return scores
 
     records.finish(folder, observers.observe(folder, experiment.settings, work, watch.observers))
     print_now(*(f"warning: {line}" for line in records.read_provenance(folder)["warnings"]))
+
+
+def pairing_warnings(folder: Path) -> list[str]:
+    """Return a line where the strategy paired something in too few images; none where nothing was trained."""
+    paired = records.read(folder).gauges().get("matched", 1.0)
+    if paired >= FEW:
+        return []
+    share = f"{100 * paired:.1f} % of the images had a pair in the last epoch"
+    return [f"only {share}, so the strategy hardly trained the backbone"]
 
 
 def facts(data: Data, source: BackboneSource, machine: Machine) -> dict[str, Any]:
