@@ -124,7 +124,10 @@ class _Reader:
             case "GLOBAL" | "EXT1" | "EXT2" | "EXT4":
                 self.stack.append(Name(str(argument).replace(" ", ".")))
             case "STACK_GLOBAL":
-                self.stack.append(Name(".".join(map(str, self._pop(2)))))
+                module, attribute = self._pop(2)
+                if not isinstance(module, str) or not isinstance(attribute, str):
+                    raise TypeError("a name that is no text")
+                self.stack.append(Name(f"{module}.{attribute}"))
             case "PERSID" | "BINPERSID":
                 self.outside.append(Persistent(self.stack.pop() if name == "BINPERSID" else argument))
                 self.stack.append(self.outside[-1])

@@ -130,6 +130,8 @@ def _read_older(file: Path, size: int) -> Tensors:
         widths = {key: _format(storage).itemsize for one in outside if (key := _key(one)) and (storage := _class(one))}
         storages = {}
         for key in order if isinstance(order, list) else []:
+            if not isinstance(key, str | int):
+                raise ValueError("damaged: a storage whose name is no text")
             count = int.from_bytes(mapped.read(8), "little") * widths[str(key)]
             if count > size - mapped.tell():
                 raise ValueError(f"cut off: {size} bytes of at least {mapped.tell() + count}")
@@ -145,7 +147,8 @@ def _class(storage: Persistent) -> str:
 
 def _key(storage: Persistent) -> str:
     """Return the name of a storage within its file."""
-    return str(storage.id[2]) if isinstance(storage.id, tuple) and len(storage.id) > 4 else ""
+    key = storage.id[2] if isinstance(storage.id, tuple) and len(storage.id) > 4 else None
+    return str(key) if isinstance(key, str | int) else ""
 
 
 def _format(name: str) -> torch.dtype:
@@ -176,12 +179,14 @@ def _walk(value: object, name: str, dictionaries: list[str], seen: set[int]) -> 
     if isinstance(value, dict):
         dictionaries.append(f"{name}." if name else "")
     for key, inner in _parts(value):
+        if not isinstance(inner, dict | list | tuple | StandIn):
+            continue
         whole = f"{name}.{key}" if name else key
         if len(whole) > LONGEST or whole.count(".") > DEEPEST:
             raise ValueError(f"a name of more than {LONGEST} characters or {DEEPEST} parts: {whole[:60]!r} …")
         if tensor := _view(inner):
             yield whole, tensor
-        elif isinstance(inner, dict | list | tuple | StandIn) and id(inner) not in seen:
+        elif id(inner) not in seen:
             seen.add(id(inner))
             yield from _walk(inner, whole, dictionaries, seen)
 

@@ -1,6 +1,7 @@
 """Any checkpoint whose tensors hold the ResNet is read beside whatever else it holds, and nothing in it is executed."""
 
 import argparse
+import ast
 import io
 import os
 import pathlib
@@ -20,6 +21,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from benchmarks import inert
 from benchmarks.inert import StandIn, read_pickle
 from benchmarks.weight_files import read_tensors
 from benchmarks.weights import NUMBERS, ConvertError, names, read_backbone
@@ -317,6 +319,38 @@ def test_a_pickle_that_claims_what_it_has_not_is_refused(pickled: bytes, says: s
     with pytest.raises(ConvertError, match=says) as error:
         read_backbone(tmp_path / "a.pth", "resnet18")
     assert str(error.value).isprintable()
+
+
+def doubled(count: int) -> bytes:
+    """Instructions that push a list which would be written with 2 ** count brackets."""
+    return b"]q\0" + b"0(h\0h\0lq\0" * count
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x04" + doubled(60) + b"\x8c\x01a\x93.",
+        view((1,), (1,)).replace(b"V0\n", doubled(60), 1),
+        b"\x80\x02}" + doubled(60) + b"Ns.",
+        b"\x80\x02" + doubled(60) + doubled(60) + b"R.",
+    ],
+)
+def test_a_list_that_would_be_endless_as_text_is_never_written_as_text(pickled: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(archive(pickled, k0=b"\0" * 8))
+    with pytest.raises(ConvertError) as error:
+        read_backbone(tmp_path / "a.pth", "resnet18")
+    assert len(str(error.value)) < 500
+
+
+def test_the_reader_of_pickles_has_nothing_to_look_a_name_up_with() -> None:
+    tree = ast.parse(Path(inert.__file__).read_text(encoding="utf-8"))
+    imports = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imports == {"__future__", "collections.abc", "dataclasses", "typing"}
+    assert {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names} == {
+        "pickletools"
+    }
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not used & {"getattr", "setattr", "eval", "exec", "compile", "globals", "vars", "__import__", "__builtins__"}
 
 
 def test_a_dictionary_that_is_shared_without_end_is_walked_once(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def labelled(state: State, encoder: str, record: records.Record) -> bytes:
 def origin(record: records.Record) -> dict[str, str]:
     """Return the run, its strategy, its seed, the hash of a given file and the commit, as far as they are recorded."""
     code = record.provenance.get("code")
-    told = {name: record.settings.get(name) for name in ("seed", "backbone")}
+    told = {name: record.settings.get(name) for name in ("seed", "backbone", "backbone_key")}
     facts = {
         "run": record.id,
         "strategy": record.strategy,
