@@ -39,6 +39,13 @@ def test_a_writer_refuses_what_exists_and_is_no_file(tmp_path: Path) -> None:
         fill(Path("/dev/full"))
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
     assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+    with pytest.raises(ValueError, match="pipe: a device"):
+        files.append(tmp_path / "pipe", {"step": 1})
+    with pytest.raises(ValueError, match="pipe: a device"):
+        files.link(tmp_path / "file", tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe: a device"), files.lock(tmp_path / "pipe", "taken"):
+        pass
+    assert not files.is_locked(tmp_path / "pipe")
     assert sorted(os.listdir(tmp_path)) == before
 
 

@@ -53,7 +53,7 @@ def write(path: Path, fill: Callable[[BinaryIO], object], older: Path | None = N
 
 def append(curve: Path, point: Mapping[str, object]) -> None:
     """Append a point to a curve of JSON lines, and wait until it is on the disk."""
-    with path_in_errors(curve), open(curve, "ab") as file:
+    with path_in_errors(curve), open(destination(curve), "ab") as file:
         file.write(f"{json.dumps(point)}\n".encode())
         file.flush()
         os.fsync(file.fileno())
@@ -92,6 +92,7 @@ def write_json(path: Path, content: object) -> None:
 
 def link(source: Path, target: Path) -> None:
     """Link a file that nothing will change to another name, or copy it where the file system has no links."""
+    destination(target)
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -101,6 +102,8 @@ def link(source: Path, target: Path) -> None:
 
 def is_locked(file: Path) -> bool:
     """Return whether a process holds this lock now."""
+    if not file.is_file():  # a pipe would be waited for
+        return False
     try:
         with open(file, "rb") as tried:
             fcntl.flock(tried, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -114,7 +117,7 @@ def is_locked(file: Path) -> bool:
 @contextmanager
 def lock(file: Path, taken: str) -> Iterator[None]:
     """Hold a lock for the block, or raise ValueError(taken); the kernel releases the lock of a killed process."""
-    with open(file, "ab") as held:
+    with open(destination(file), "ab") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
