@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from benchmarks.resuming import signals
 from harness import __version__, plugins
 from harness.engine import distributed
-from harness.terminal import one_line
+from harness.terminal import report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("HARNESS_TRACEBACK"):
             raise
         distributed.wait_for_cause(error)
-        print(f"harness: {one_line(error)}", file=sys.stderr)
+        report(error)
         return 2
 
 
@@ -45,6 +45,8 @@ def run(line: Sequence[str]) -> int:
     if not line:
         top_parser().print_help()
         return 2  # a script that has lost its arguments must not go on as if something had been done
+    if line[0] == "help":
+        line = [*line[1:2], "--help"]  # `harness help run` is `harness run --help`
     if line[0].startswith("-"):
         top_parser().parse_args(line)
     name, *options = line
@@ -97,6 +99,8 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, argument: str) -> NoReturn:
         """Exit with the usage and one line about an argument that the verb does not take."""
+        if argument in plugins.strategy_files() and "--strategy" in self._option_string_actions:
+            self.error(f"{argument!r} was not expected here: did you mean '--strategy {argument}'?")
         if not argument.startswith("-"):
             self.error(f"{argument!r} was not expected here")
         near = difflib.get_close_matches(argument.partition("=")[0], self._option_string_actions, n=1)

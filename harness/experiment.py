@@ -16,6 +16,7 @@ from benchmarks import AnyBenchmark, Images
 from harness import plugins
 from harness.presets import PRESETS, Preset
 from harness.settings import Json, change, describe, read_options, restore, split_change, write_options
+from harness.terminal import Listing
 from methods.correspondence import Strategy
 from methods.recipe import Recipe
 
@@ -214,7 +215,7 @@ def pretraining(
 ) -> Pretraining:
     """Return the pre-training that the options ask for."""
     if options.strategy is None:
-        raise ValueError(f"--strategy is missing: choose from {', '.join(plugins.strategy_files())}")
+        raise Listing("--strategy is missing: choose from", plugins.strategy_files())
     return Pretraining(
         name=options.strategy,
         strategy=change(plugins.strategy(options.strategy)(), "strategy", changes),

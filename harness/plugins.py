@@ -19,13 +19,14 @@ import benchmarks
 import methods.strategies
 from benchmarks import AnyBenchmark, Benchmark
 from harness import ROOT
+from harness.terminal import Listing
 from methods.boxes import BOXES
 from methods.correspondence import Strategy
 from methods.sampling import SAMPLERS
 from methods.similarity import SIMILARITIES
 
 
-class UnknownName(ValueError):
+class UnknownName(Listing):
     """Name that stands for nothing; the message says which there are."""
 
 
@@ -57,9 +58,10 @@ class Verb(Protocol):
 def unknown(kind: str, name: str, known: Iterable[str], owner: str = "") -> UnknownName:
     """Return the error for a name that is not among the known ones; owner is what was typed before the name."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {owner + near[0]!r}? " if near else ""
-    return UnknownName(f"no {kind} {owner + name!r}: {hint}choose from {', '.join(names)}")
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    hint = f"did you mean {owner + folded[near[0]]!r}? " if near else ""
+    return UnknownName(f"no {kind} {owner + name!r}: {hint}choose from", names)
 
 
 def strategy_files() -> dict[str, Path]:
@@ -120,6 +122,8 @@ def benchmark(name: str) -> type[AnyBenchmark]:
 def chosen(name: str, modules: Mapping[str, str], contract: Contract) -> Any:
     """Return the class that a module of ours exports, or one of the user's, which must keep the contract."""
     attribute = contract.kind.upper()
+    if name.endswith(".py"):
+        raise UnknownName(f"no {contract.kind} {name!r}: {file_hint(name)}")
     if dotted(name):
         found = exported(name, attribute, contract.kind)
         if reason := misfit(found, name, contract):
@@ -128,6 +132,16 @@ def chosen(name: str, modules: Mapping[str, str], contract: Contract) -> Any:
     if name not in modules:
         raise unknown(contract.kind, name, modules)
     return exported(modules[name], attribute, contract.kind)
+
+
+def file_hint(name: str) -> str:
+    """Return how the file of a user's is named: as Python imports it from the working folder."""
+    path = Path(name)
+    inside = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    module = ".".join(inside.with_suffix("").parts)
+    if dotted(module):
+        return f"did you mean {module!r}?"
+    return "a file of yours is named as Python imports it from the working folder: mine/corners.py is mine.corners"
 
 
 def misfit(found: object, path: str, contract: Contract) -> str | None:

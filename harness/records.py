@@ -25,7 +25,7 @@ from benchmarks.resuming import files
 from benchmarks.resuming.checkpoints import Checkpoint
 from benchmarks.resuming.strict_json import checked, decode, fits, read_lines, read_object
 from harness.settings import upgrade
-from harness.terminal import visible
+from harness.terminal import Listing, visible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -271,9 +271,9 @@ def find(results: Path, name: str) -> Record:
     if len(matches) == 1:
         return read(results / RUNS / matches[0])
     if matches:
-        raise ValueError(f"run {name!r} may be any of {', '.join(matches)}")
-    known = f"choose from {', '.join(names)}" if names else "there are none"
-    raise ValueError(f"no run {name!r} in {results / RUNS}: {known}")
+        raise Listing(f"run {name!r} may be any of", matches)
+    known = "choose from" if names else "there are none"
+    raise Listing(f"no run {name!r} in {results / RUNS}: {known}", names)
 
 
 def weights_of(record: Record, heads: bool = False) -> tuple[Path, ...]:

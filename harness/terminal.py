@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 WIDTH = 80  # columns
+
+
+class Listing(ValueError):
+    """Error that ends with what may be chosen, which a terminal shows one a line if one line would be too long."""
+
+    def __init__(self, message: str, choices: Iterable[str] = ()) -> None:
+        self.message, self.choices = message, tuple(choices)
+        super().__init__(f"{message} {', '.join(self.choices)}" if self.choices else message)
+
+
+def report(error: Exception) -> None:
+    """Print an error on stderr: on one line, or, if that has no room for a choice, each choice below on its own."""
+    line = f"harness: {one_line(error)}"
+    if isinstance(error, Listing) and len(line) > WIDTH and error.choices:
+        choices = [fold(f"  {visible(choice)}") for choice in error.choices]
+        line = "\n".join([f"harness: {visible(error.message)}", *choices])
+    print(line, file=sys.stderr)
 
 
 def one_line(error: Exception) -> str:

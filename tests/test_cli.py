@@ -35,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *line: str) -> str:
-    """What a refused command says; fails unless that is one line and exit code 2."""
+    """What a refused command says; fails unless that is one line, perhaps with a list below, and exit code 2."""
     try:
         code = main(list(line))
     except SystemExit as stop:
@@ -43,8 +43,9 @@ def refused(capsys: pytest.CaptureFixture[str], *line: str) -> str:
     told = capsys.readouterr().err.strip().splitlines()
     assert code == 2
     assert "Traceback" not in "".join(told)
-    assert len([row for row in told if not row.startswith(("usage:", " ", "scenes:"))]) == 1
-    return told[-1]
+    (said,) = [row for row in told if not row.startswith(("usage:", " ", "scenes:"))]
+    choices = [row.strip() for row in told[told.index(said) + 1 :]]  # below it, one a line
+    return f"{said} {', '.join(choices)}".strip()
 
 
 def test_a_run_leaves_a_readable_record_and_nothing_else(results: Path) -> None:
@@ -306,6 +307,13 @@ def test_an_unknown_option_prints_the_usage_of_its_verb_and_the_nearest_option(
         ("data scenes --images 0 --out x", "at least 1"),
         ("data scenes --size 3 --out x", "at least 32 pixels"),
         ("dance", "no verb 'dance': choose from claims, compare, data"),
+        ("help dance", "no verb 'dance'"),
+        ("table a1", "no table 'a1': did you mean 'A1'?"),
+        ("run location", "'location' was not expected here: did you mean '--strategy location'?"),
+        ("run --strategy mine/central.py", "no strategy 'mine/central.py': did you mean 'mine.central'?"),
+        ("run --strategy central.py", "mine/corners.py is mine.corners"),
+        ("runs rmm", "runs rmm: only `rm` was expected, which removes runs"),
+        ("compare simsiam-s0", "compare simsiam-s0: two runs were expected"),
     ],
 )
 def test_bad_words_are_refused(
@@ -317,6 +325,40 @@ def test_bad_words_are_refused(
         capsys, *words, *(["--results", "new"] if words[0] in ("run", "table", "show", "reproduce") else [])
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "usage"), [("help", "usage: harness VERB"), ("help table", "usage: harness table ")])
+def test_help_is_printed_by_its_name(words: str, usage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith(usage)
+
+
+@pytest.mark.parametrize(
+    ("line", "first", "choices"),
+    [
+        ("run", "harness: --strategy is missing: choose from", 8),
+        ("show s --results results/demo", "harness: run 's' may be any of", 6),
+        ("show x --results results/demo", "harness: no run 'x' in results/demo/runs: choose from", 33),
+        ("run --strategy location --set epoch=3", "harness: no field 'epoch': did you mean 'epochs'? choose from", 18),
+    ],
+)
+def test_many_choices_are_listed_one_a_line(
+    line: str, first: str, choices: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(line.split()) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == first
+    assert max(map(len, lines)) <= 80
+    assert len([line for line in lines[1:] if re.match("  [^ ]", line)]) >= choices
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
+def test_few_choices_stay_on_the_line_of_the_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "A3"]) == 2
+    assert capsys.readouterr().err == "harness: no table 'A3': choose from A1, A2, coco, gauges\n"
 
 
 def test_bad_folders_of_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,7 +67,7 @@ def test_runs_are_named_and_removed(results: Path, capsys: pytest.CaptureFixture
     ("names", "says"),
     [
         (["simsiam-s0", "location"], "run location-s0-3ea0b8ea is being made by another process: nothing was removed"),
-        (["simsiam"], "run 'simsiam' may be any of simsiam-s0-20bca14a (seed=0), simsiam-s1-3c6ee06e (seed=1)"),
+        (["simsiam"], "run 'simsiam' may be any of\n  simsiam-s0-20bca14a (seed=0)\n  simsiam-s1-3c6ee06e (seed=1)"),
         (["simsiam-s0", "random"], "no run 'random'"),
         ([], "RUN, or --failed for all that failed, was expected"),
     ],

@@ -1,6 +1,7 @@
 """What `harness show` prints of a run, and how a run is named."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -21,8 +22,18 @@ def test_show_is_short_and_begins_with_the_scores(capsys: pytest.CaptureFixture[
     assert lines[1] == "scores    AP 3.71  AP50 14.71  AP75 0.48"
     assert lines[2].startswith("settings  preset demo, strategy.sampler=uniform")
     assert "made on   NVIDIA H100 80GB HBM3; benchmark 152 s; pretrain 12 s; commit dbd0eb05" in lines
+    gauges = "std of ẑ·√C: 0.979; effective rank of ẑ: 32.4; images with a pair, %: 100; pairs per image: 49;"
+    assert gauges in " ".join(line.strip() for line in lines)
     assert len(lines) < 14
     assert max(map(len, lines)) <= 80
+
+
+def test_compare_prints_gauges_as_a_table_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "simsiam-s0", "location-s0-3ea", "--results", DEMO]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.match(r"images with a pair, % +100 ", line) for line in lines)
+    assert any(line.startswith("std of ẑ·√C ") for line in lines)
+    assert not any("matched" in line or "collapse" in line for line in lines)
 
 
 def test_show_prints_all_of_a_record_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,9 +60,9 @@ def test_an_unfinished_run_is_shown_too(tmp_path: Path, capsys: pytest.CaptureFi
 def test_an_ambiguous_name_says_what_tells_the_runs_apart(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*verb, "location-s0", "--results", DEMO]) == 2
     text = capsys.readouterr().err
-    assert "location-s0-3ea0b8ea (strategy.sampler.name=uniform" in text
-    assert "location-s0-dc913913 (strategy.sampler.name=biased" in text
-    assert len(text.splitlines()) == 1
+    assert "\n  location-s0-3ea0b8ea (strategy.sampler.name=uniform" in text
+    assert "\n  location-s0-dc913913 (strategy.sampler.name=biased" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def train(
                 point = measure(training, recipe, epoch, gather_loss(loss))
                 records.append_point(folder, point)
                 draw_point(point)
-                bar.set_postfix(loss=f"{point['loss']:.4f}", collapse=f"{point['collapse']:.2f}", refresh=False)
+                std = f"{point['collapse']:.2f} (healthy: 1)"
+                bar.set_postfix(loss=f"{point['loss']:.4f}", std=std, refresh=False)
             bar.update(recipe.batch)
             saver.after_step()
 

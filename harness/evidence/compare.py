@@ -13,6 +13,7 @@ from harness import plugins
 from harness.experiment import parse
 from harness.presets import PRESETS
 from harness.records import Record
+from harness.tables import shown_gauges
 from harness.terminal import visible
 
 
@@ -23,7 +24,7 @@ def compare(first: Record, second: Record) -> str:
             [name, *values] for name, values in differences(first.settings, second.settings).items()
         ],
         "scores": number_lines(first.scores or {}, second.scores or {}),
-        "gauges, means of the last epoch": number_lines(first.gauges(), second.gauges()),
+        "gauges, means of the last epoch": number_lines(*(shown_gauges(run.gauges()) for run in (first, second))),
     }
     heads = ["", first.id, second.id, "difference"]
     blocks = [

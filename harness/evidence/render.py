@@ -57,7 +57,8 @@ def render(name: str, rows: Sequence[Row], preset: str, changed: bool, style: st
         return frame(rows, columns).rename(columns=csv_cell).map(csv_cell).to_csv(index=False).rstrip()
     if style == "json":
         return json.dumps([row_values(row, columns) for row in rows], indent=2, ensure_ascii=False)
-    notes = [f"Table {name}: {table.summary}", *scale(preset, changed), SPREAD, *table.notes]
+    *before, about = scale(preset, changed)
+    notes = [f"Table {name}: {table.summary}", *before, f"{about};", SPREAD, *table.notes]
     if any("×" in row.count for row in rows):
         notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
     below = gaps(rows)
@@ -128,7 +129,7 @@ def scale(preset: str, changed: bool) -> list[str]:
     return [
         f"{ours};",
         f"{'changed settings' if changed else f'{preset} scale'}: NOT comparable with the paper's numbers, "
-        "only among themselves;",
+        "only among themselves",
     ]
 
 

@@ -14,11 +14,13 @@ from harness.verbs import options
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the two runs."""
-    parser.add_argument("runs", metavar="RUN", nargs=2, help="a run's name, or how it begins")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="two runs, by name or how it begins")
     options.add_results(parser)
 
 
 def main(args: argparse.Namespace) -> None:
     """Print two runs side by side."""
+    if len(args.runs) != 2:
+        raise ValueError(f"compare {' '.join(args.runs)}: two runs were expected, `harness runs` lists them")
     first, second = (options.find_run(args.results, name) for name in args.runs)
     say(compare(first, second))

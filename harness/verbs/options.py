@@ -16,7 +16,7 @@ from harness import ROOT, records
 from harness.evidence.compare import flat
 from harness.records import Record
 from harness.settings import write_options
-from harness.terminal import visible
+from harness.terminal import Listing, visible
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
@@ -169,7 +169,7 @@ def find_run(results: Path, name: str) -> Record:
         f"{run} ({', '.join([f'{field}={its[field]}' for field in differing if field in its][:SHOWN])})"
         for run, its in settings.items()
     ]
-    raise ValueError(f"run {name!r} may be any of {', '.join(lines)}")
+    raise Listing(f"run {name!r} may be any of", lines)
 
 
 def described(preset: str, fields: Mapping[str, str]) -> str:

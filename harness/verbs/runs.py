@@ -22,7 +22,7 @@ SCORES = 3  # columns of scores at most, so that a line has room for them
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is done with which runs."""
-    parser.add_argument("action", nargs="?", choices=["rm"], help="remove the folders of these runs (list all runs)")
+    parser.add_argument("action", metavar="rm", nargs="?", help="remove the folders of these runs (list all runs)")
     parser.add_argument("runs", metavar="RUN", nargs="*", help="a run's name, or how it begins")
     parser.add_argument("--failed", action="store_true", help="only runs that ended with an error")
     options.add_results(parser)
@@ -30,6 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """List runs, or remove some."""
+    if args.action not in (None, "rm"):
+        raise ValueError(f"runs {args.action}: only `rm` was expected, which removes runs; without it, all are listed")
     if args.action:
         remove(args.runs, args.failed, args.results)
         return

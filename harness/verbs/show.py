@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.evidence.compare import from_preset
 from harness.records import Record
+from harness.tables import shown_gauges
 from harness.terminal import fold, say, shown
 from harness.verbs import options
 
@@ -51,7 +52,7 @@ def whole(record: Record) -> dict[str, Any]:
 def summary(record: Record) -> list[str]:
     """Return the lines that matter: scores, settings that differ from the preset's, gauges, machine and files."""
     preset, fields = from_preset(record.settings)
-    gauges = [f"{name} {value:.3g}" for name, value in record.gauges().items()]
+    gauges = [f"{name}: {value:.3g}" for name, value in shown_gauges(record.gauges()).items()]
     files = sorted(record.folder.iterdir())
     size = sum(file.stat().st_size for file in files) / 2**20
     scores = [f"{name} {score:.2f}" for name, score in (record.scores or {}).items()]
@@ -59,7 +60,7 @@ def summary(record: Record) -> list[str]:
         f"run       {record.id}, {record.status.lower()}",
         f"scores    {'  '.join(scores) or 'none, since it is not finished'}",
         f"settings  {options.described(preset, fields)}",
-        *([f"gauges    {'  '.join(gauges)} (means of the last epoch)"] if gauges else []),
+        *([f"gauges    {'; '.join(gauges)} (means of the last epoch)"] if gauges else []),
         *made(record.provenance),
         f"files     {shown(record.folder)}: {len(files)} files, {size:.1f} MiB",
         f"all of it harness show {record.id} --json",
