@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```console\n\$ harness (.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 VERB = re.compile(r"^ {2,4}([a-z]+)(?: +|\n +)\S", re.MULTILINE)  # in the help text
-FIGURE = re.compile(r"^ {4}(\w+) +\S", re.MULTILINE)
+PART = re.compile(r"^ {4}(\w+) +\S", re.MULTILINE)  # of a verb that has several
 
 
 class Quote(NamedTuple):
@@ -57,8 +57,9 @@ def help_text(*verb: str) -> str:
 
 
 def verbs() -> list[str]:
-    """Return the verbs that `harness --help` lists, and the figures that can be drawn."""
-    return VERB.findall(help_text()) + [f"figure {kind}" for kind in FIGURE.findall(help_text("figure"))]
+    """Return the verbs that `harness --help` lists, with the figures that can be drawn and the parts of `data`."""
+    parts = [f"{verb} {part}" for verb in ("figure", "data") for part in PART.findall(help_text(verb))]
+    return VERB.findall(help_text()) + parts
 
 
 def rewrite(page: Path) -> None:

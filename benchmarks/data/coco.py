@@ -11,6 +11,8 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, NamedTuple
 
+from benchmarks.data.flaws import DataError, Findings
+
 TRAIN, TEST = "train2017", "val2017"
 CATEGORIES = 80
 SLACK = 1  # px by which a box may leave its image, by rounding
@@ -20,7 +22,7 @@ MOST = 2**53  # ids above lose digits in COCO's evaluation
 Entry = Mapping[str, Any]
 
 
-class CocoError(ValueError):
+class CocoError(DataError):
     """A COCO folder that cannot be used; the message names the file and what is wrong with it, in one line."""
 
 
@@ -111,8 +113,12 @@ def _split(path: Path, folder: Path) -> Split:
     names = [within(_image(image, path), folder.name) for image in images.values()]
     digest.update("".join(_sizes(folder, names, path)).encode())
     objects = _table(content, "annotations", path, least=1)  # COCO's evaluation takes the id 0 for "no match"
+    findings = Findings()
     for id, entry in objects.items():
-        _check(entry, images, categories, f"{path}: annotation {id}")
+        with findings.collected():
+            _check(entry, images, categories, f"{path}: annotation {id}")
+    if findings.flaws:
+        raise CocoError(*findings.flaws)
     classes = [entry["category_id"] for entry in objects.values() if not entry.get("iscrowd", 0)]
     if not classes:  # COCO's evaluation would find no AP
         raise CocoError(f"{path}: no object that is not a crowd")
