@@ -182,9 +182,30 @@ def test_scenes_are_composed_for_users(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--strategy", "location", *SMALL, "--dry-run", "--results", str(tmp_path / "none")]) == 0
     text = capsys.readouterr().out
-    for word in ("3 steps of 2", "parameters", "GiB", "2 iterations", '"epochs": 1'):
-        assert word in text
+    assert text.startswith("run location-s0-")
+    for word in (
+        "3 steps of 2",
+        "parameters",
+        "GiB",
+        "2 iterations",
+        "settings: preset demo, size=32, epochs=1, batch=2",
+    ):
+        assert word in text.replace("\n    ", " ")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_dry_run_prints_all_settings_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--strategy", "location", *SMALL, "--dry-run", "--json"]) == 0
+    text = json.loads(capsys.readouterr().out)
+    wanted = experiment.parse(["--strategy", "location", *SMALL[: SMALL.index("--workers")]])
+    assert text == {"run": wanted.run_id, "settings": json.loads(json.dumps(wanted.settings))}
+    says = refused(capsys, "run", "--strategy", "location", "--json")
+    assert "--json: means nothing without --dry-run" in says
+
+
+def test_a_dry_run_refuses_what_the_run_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    says = refused(capsys, "run", "--strategy", "location", "--set", "batch=2000", "--dry-run")
+    assert "batch=2000: there are only " in says
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *line: str) -> str:
@@ -223,6 +244,8 @@ def test_a_verb_is_one_file(
         "def main(args):\n    print(args.word.upper())\n"
     )
     monkeypatch.setattr(verbs, "__path__", [*verbs.__path__, str(tmp_path)])
+    known = {**plugins.verb_files(), "shout": tmp_path / "shout.py"}
+    monkeypatch.setattr(plugins, "verb_files", lambda: known)
     assert main(["shout", "hey"]) == 0
     assert capsys.readouterr().out == "HEY\n"
     assert "  shout      Print a word aloud.\n" in help_of(capsys)

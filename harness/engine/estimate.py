@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from benchmarks.weights import read_backbone
 from harness.engine.backbones import place
 from harness.engine.images import existing_folder, list_images
 from harness.engine.machine import Machine
-from harness.engine.pretrain import build_optimizer, train_step
+from harness.engine.pretrain import build_optimizer, steps_per_epoch, train_step
 from harness.experiment import BackboneFile, Experiment, Pretraining
 from methods.correspondence import Strategy
 from methods.encoder import build_encoder
@@ -41,11 +40,10 @@ class Probe(NamedTuple):
 
 
 def estimate(trials: Sequence[Experiment], machine: Machine) -> str:
-    """Return settings, steps, parameters and an estimate of time and memory here, good to a factor of two."""
+    """Return steps, parameters and an estimate of time and memory here, good to a factor of two."""
     experiment, more = trials[0], len(trials) - 1
     return "\n".join([
         f"run {experiment.run_id}: dry, nothing is done",
-        f"settings: {json.dumps(experiment.settings, indent=2, ensure_ascii=False)}",
         *pretraining(experiment, machine),
         *benchmark(experiment, machine),
         *([f"  and so often again for the other {more} of {len(trials)} trials"] if more else []),
@@ -62,7 +60,7 @@ def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     if not training.strategy.trains:
         return ["pre-training: none, the backbone stays as the seed draws it"]
     recipe, (images, origin) = training.recipe, count_images(training)
-    steps = images // recipe.batch * recipe.epochs
+    steps = steps_per_epoch(recipe, images) * recipe.epochs
     measured = probe(training.strategy, recipe, machine)
     memory = (12 * measured.parameters + recipe.batch * measured.kept) / GIB + BASE  # weights, gradients and momentum
     return [

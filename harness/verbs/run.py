@@ -6,6 +6,7 @@ Example: harness run --strategy location
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,10 +16,11 @@ from benchmarks.resuming import signals
 from harness import ROOT
 from harness.engine import distributed, launch
 from harness.engine.run import finished, run, worker_loop
+from harness.evidence.compare import from_preset
 from harness.experiment import Experiment, Options, add_backbone, add_seeds, add_settings, build
 from harness.plugins import dotted
-from harness.settings import read_options, write_options
-from harness.terminal import shown, suggest
+from harness.settings import read_options, split_change, write_options
+from harness.terminal import fold, shown, suggest
 from harness.verbs import options
 from harness.verbs.options import CheckOptions, MachineOptions, ProcessOptions, WatchOptions
 
@@ -26,7 +28,8 @@ from harness.verbs.options import CheckOptions, MachineOptions, ProcessOptions, 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what to run, and where."""
     add_backbone(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print settings, steps and an estimate; do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print steps, costs and changed settings; do nothing")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: print all settings, as JSON")
     options.add_results(parser)
     add_settings(parser)
     add_seeds(parser)
@@ -41,10 +44,13 @@ def main(args: argparse.Namespace) -> None:
     signals.requeue_on_signals()
     asked, machine = read_options(Options, args), read_options(MachineOptions, args)
     experiment = build(asked)
+    if args.json and not args.dry_run:
+        raise ValueError("--json: means nothing without --dry-run")
     if args.dry_run:
         from harness.engine.estimate import estimate
 
-        print(estimate(experiment.trials(asked.trials), machine.machine()))
+        summary = estimate(experiment.trials(asked.trials), machine.machine())
+        print(settings_json(experiment) if args.json else f"{summary}\n{fold(changed_settings(asked, experiment))}")
         return
     launch.die_with_parent()
     count = read_options(ProcessOptions, args).count(machine.device)
@@ -58,6 +64,18 @@ def main(args: argparse.Namespace) -> None:
         record(experiment.trials(asked.trials), machine, watch, checks, args.results)
         distributed.broadcast_job()
     suggest(*next_steps(asked, experiment.run_id, args.results))
+
+
+def settings_json(experiment: Experiment) -> str:
+    """Return the name of an experiment's run and all settings, as JSON."""
+    return json.dumps({"run": experiment.run_id, "settings": experiment.settings}, indent=2, ensure_ascii=False)
+
+
+def changed_settings(asked: Options, experiment: Experiment) -> str:
+    """Return a line on the preset and the settings that differ from it, those of a user's own strategy included."""
+    preset, fields = from_preset(json.loads(json.dumps(experiment.settings)))
+    own = {f"strategy.{field}": value for part, field, value in map(split_change, asked.set) if part == "strategy"}
+    return f"settings: {options.described(preset, {**own, **fields})} (all of them: --json)"
 
 
 def record(
