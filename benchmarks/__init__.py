@@ -93,6 +93,7 @@ class Benchmark(Protocol[Checked]):
     distributed: ClassVar[bool] = False  # whether all ranks evaluate, dividing a field `batch`, or rank 0 alone
     curve: ClassVar[str | None] = None  # file of JSON lines with an `iteration` that evaluate leaves in the folder
     expected: ClassVar[tuple[Expected, ...]] = ()
+    score_range: ClassVar[tuple[float, float] | None] = None  # of every score; a record outside it enters no table
 
     encoder: str  # that the weights must fit, by torchvision's name: the recipe's
 

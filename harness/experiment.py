@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from typing import NoReturn
 from benchmarks import AnyBenchmark, Images
 from harness import plugins
 from harness.presets import PRESETS, Preset
-from harness.settings import Json, change, describe, read_options, restore, split_change, write_options
+from harness.settings import Json, change, describe, digest, read_options, restore, split_change, write_options
 from harness.terminal import Listing
 from methods.correspondence import Strategy
 from methods.recipe import Recipe
@@ -72,6 +71,7 @@ class Experiment:
     benchmark_data: str | None
     seed: int
     trial: int = 0  # of the fine-tunings of one backbone
+    again: int = 0  # how often it was made anew since other code or data made it
 
     @property
     def settings(self) -> Json:
@@ -86,10 +86,9 @@ class Experiment:
 
     @property
     def run_id(self) -> str:
-        """Return its run's name: the backbone's, the seed, a hash of all settings, and the trial unless the first."""
-        settings = {name: value for name, value in self.settings.items() if name != "trial"}
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        return f"{self.backbone.name}-s{self.seed}-{digest[:8]}" + (f"-t{self.trial}" if self.trial else "")
+        """Return its run's name: the backbone's, the seed, a hash of all settings, which trial, which repetition."""
+        trial, again = f"-t{self.trial}" if self.trial else "", f"-again{self.again}" if self.again else ""
+        return f"{self.backbone.name}-s{self.seed}-{digest(self.settings)}{trial}{again}"
 
     @property
     def tuning_seed(self) -> int:

@@ -4,7 +4,7 @@ config.json       every setting                             run.json    status, 
 provenance.json   command, commit, versions, device, data, durations
 curve.jsonl       of the pre-training, which goes on from checkpoint.pth
 backbone.pth      the product, and heads.pth what was trained on top of it; neither is kept in git
-scores.json       written last: a run without it is not finished
+scores.json       written last: a run without it is not finished             code/  the user's own files
 tensorboard/      the curves for TensorBoard                detection.*  the benchmark's own curve, settings and log
 """
 
@@ -24,26 +24,26 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.resuming import files
 from benchmarks.resuming.checkpoints import Checkpoint
 from benchmarks.resuming.strict_json import checked, decode, fits, read_lines, read_object
-from harness.settings import upgrade
+from harness.settings import is_named_by, upgrade
 from harness.terminal import Listing, visible
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-RUNS = "runs"  # the folder of all runs, in the results
 CONFIG, RUN, SCORES, PROVENANCE, CURVE = "config.json", "run.json", "scores.json", "provenance.json", "curve.jsonl"
-BACKBONE, HEADS, CHECKPOINT, LOCK, TENSORBOARD = "backbone.pth", "heads.pth", "checkpoint.pth", ".lock", "tensorboard"
+BACKBONE, HEADS, CHECKPOINT, LOCK = "backbone.pth", "heads.pth", "checkpoint.pth", ".lock"
+TENSORBOARD, CODE, RUNS = "tensorboard", "code", "runs"  # folders of a run, and the one of all runs
 PARTS = (CURVE, HEADS, BACKBONE)  # of a finished pre-training; the backbone is written last
 CHECKPOINTS = "*checkpoint*.pth"  # of the pre-training and of the benchmark: a finished run has none
 GROWING = ("backbone", "seconds")  # facts of a provenance that a run adds to while it goes on
-# the forms that the files must have where others may have written them, as strict_json.fits reads a form
-TEXT, WHOLE, NUMBER = (str,), (int,), (int, float)
+TEXT, WHOLE, NUMBER = (str,), (int,), (int, float)  # FORMS: of files that others may have written, see strict_json.fits
 FORMS: dict[str, dict[Any, Any]] = {
     CONFIG: {"seed": WHOLE, "trial": WHOLE, "strategy": {"name": TEXT}},
     RUN: {"status": TEXT},
     SCORES: {...: NUMBER},
     PROVENANCE: {"command": [TEXT], "data": {"fingerprint": TEXT}, "benchmark_data": {"fingerprint": TEXT},
-                 "backbone": {"key": TEXT}, "machine": {"device": TEXT}, "seconds": {...: NUMBER}},
+                 "code": {"reference": [NUMBER], "benchmark": TEXT, "files": {...: TEXT}}, "seconds": {...: NUMBER},
+                 "backbone": {"key": TEXT}, "machine": {"device": TEXT}},
     CURVE: {"step": WHOLE, "epoch": WHOLE, ...: (*NUMBER, type(None))},
 }  # fmt: skip
 WHERE = ("step", "epoch", "lr")  # columns of a curve that are no measurements
@@ -61,6 +61,7 @@ class Record:
     status: str  # sacred's: RUNNING, COMPLETED, INTERRUPTED, FAILED
     started: str | None = None  # the day of its last try, in UTC, as YYYY-MM-DD; None where none is recorded
     ended: str | None = None
+    named: bool = True  # whether its name is the one that its settings give
 
     @property
     def id(self) -> str:
@@ -128,6 +129,12 @@ def note(folder: Path, **facts: Any) -> None:
     files.write_json(folder / PROVENANCE, {**known, **facts, **added})
 
 
+def keep_code(folder: Path, sources: Mapping[str, Path]) -> None:
+    """Keep the text of the user's own files, each below `code/` by its name."""
+    for name, source in sources.items():
+        files.copy(source, folder / CODE / name)
+
+
 def write_status(folder: Path, content: Mapping[str, Any]) -> None:
     """Write what sacred observes of a run: its status, times and host."""
     files.write_json(folder / RUN, content)
@@ -167,14 +174,10 @@ def reuse_backbone(donor: Path, folder: Path) -> None:
             files.link(donor / name, folder / name)
 
 
-def discard_stale(folder: Path, key: str) -> bool:
-    """Remove what an unfinished run has of a backbone with another key, and return whether there was any."""
-    provenance = folder / PROVENANCE
-    if not provenance.exists() or read_provenance(folder).get("backbone", {}).get("key") == key:
-        return False
+def discard_backbone(folder: Path) -> None:
+    """Remove what an unfinished run has of a backbone, since it is another one's."""
     files.sweep(folder, BACKBONE, HEADS, CURVE, CHECKPOINTS, PROVENANCE)
     shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
-    return True
 
 
 def finish(folder: Path, scores: Mapping[str, float]) -> None:
@@ -213,15 +216,16 @@ def read_finished(folder: Path) -> Record | None:
 def read(folder: Path) -> Record:
     """Return a run's record; ValueError names a file that cannot be read or that no run has written."""
     files.refuse_links(folder)
-    settings = checked(folder / CONFIG, upgrade(read_object(folder / CONFIG)), FORMS[CONFIG])
-    finished = is_finished(folder)
-    scores = read_part(folder, SCORES) if finished else None
+    written = read_object(folder / CONFIG)
+    settings = checked(folder / CONFIG, upgrade(written), FORMS[CONFIG])
+    scores = read_part(folder, SCORES) if (finished := is_finished(folder)) else None
     run = read_part(folder, RUN) if (folder / RUN).exists() else {}  # a kill may come before sacred's first word
     read_provenance(folder)
     status = visible(run.get("status", "RUNNING"))
     if finished != (status == "COMPLETED"):  # a kill came between sacred's last word and ours
         status = "COMPLETED" if finished else "RUNNING"
-    return Record(folder, {"trial": 0, **settings}, scores, status, day(run, "start_time"), day(run, "stop_time"))
+    days = day(run, "start_time"), day(run, "stop_time")
+    return Record(folder, {"trial": 0, **settings}, scores, status, *days, is_named_by(folder.name, written))
 
 
 def day(run: Mapping[str, Any], moment: str) -> str | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import math
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -215,3 +218,15 @@ def with_default(settings: Json, path: Sequence[str], value: Any) -> Json:
         return {name: value, **settings}
     part = settings.get(name)
     return {**settings, name: with_default(part, rest, value)} if isinstance(part, dict) else settings
+
+
+def digest(settings: Json) -> str:
+    """Return the eight hexadecimal digits of a run's name, of all settings but the trial."""
+    content = json.dumps({name: value for name, value in settings.items() if name != "trial"}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def is_named_by(name: str, settings: Json) -> bool:
+    """Return whether a run's name has the seed, digits and trial of its settings, in the form they were written."""
+    trial = f"-t{settings['trial']}" if settings.get("trial") else ""
+    return re.fullmatch(rf".+-s{settings.get('seed')}-{digest(settings)}{trial}(-again[0-9]+)?", name) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from methods.recipe import Heads
@@ -27,7 +28,12 @@ class Head(nn.Module):
     def forward(self, cells: Tensor) -> Sites:
         """Embed [B, N, D] as z and p [B, N, C]; BatchNorm takes its statistics over B·N."""
         z = self.projector(cells.flatten(0, 1))
-        return Sites(*(rows.unflatten(0, cells.shape[:2]).float() for rows in (z, self.predictor(z))))
+        return Sites(*(at_least_single(rows.unflatten(0, cells.shape[:2])) for rows in (z, self.predictor(z))))
+
+
+def at_least_single(numbers: Tensor) -> Tensor:
+    """Return numbers in fp32, or as they are if they are more precise."""
+    return numbers.to(torch.promote_types(numbers.dtype, torch.float32))
 
 
 def projector(inputs: int, heads: Heads) -> nn.Sequential:

@@ -10,7 +10,7 @@ from torch import Tensor, distributed, nn
 
 from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.encoder import build_encoder, width
-from methods.heads import Head, Sites
+from methods.heads import Head, Sites, at_least_single
 from methods.recipe import Recipe
 from methods.strategies import added_by
 from methods.views import View
@@ -184,6 +184,6 @@ class PixSim(nn.Module):
     def look(self, view: View) -> FeatureMap:
         """Encode a view; nothing is embedded yet."""
         features = self.encoder(view.image)
-        cells = features.flatten(2).mT.float()
+        cells = at_least_single(features.flatten(2).mT)
         nothing, shape = cells[..., :0], (features.shape[2], features.shape[3])
         return FeatureMap(cells, view.box, view.frame, view.seed, shape, z=nothing, p=nothing)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from harness import ROOT, plugins, records
+from harness import plugins, records
 from harness.cli import main
-from harness.engine import backbones, pretrain
+from harness.engine import backbones, pretrain, reference
 from harness.engine.machine import Machine
 from harness.experiment import BackboneFile, parse
 from methods.pixsim import PixSim
 from methods.recipe import Heads, Recipe
 from methods.views import Order, TwoViews, View, normalise
 from tests.pictures import photos
+from tests.runs import recorded
 
 TRAIN = [
     "--strategy", "location", "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "heads.out=8",
@@ -77,10 +78,54 @@ def test_other_data_or_code_have_another_backbone(
     photos(tmp_path / "photos", 4)
     assert main(line) == 0
     photos(tmp_path / "photos", 5)
-    assert main([*line, "--trials", "2"]) == 0
-    monkeypatch.setattr(backbones, "code", lambda strategy: "changed")
-    assert main([*line, "--trials", "3"]) == 0
+    assert main([*line, "--trials", "2", "--keep-old"]) == 0
+    monkeypatch.setattr(reference, "reference", lambda strategy, recipe: (1.0,))
+    assert main([*line, "--trials", "3", "--keep-old"]) == 0
     assert [folder.name[-3:] for folder in trained][1:] == ["-t1", "-t2"]
+
+
+def test_a_finished_run_of_other_code_or_data_is_not_taken_unasked(
+    tmp_path: Path, trained: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [*RUN, "--strategy", "own_of_b.mine", "--data", str(tmp_path / "photos"), "--results", str(tmp_path)]
+    photos(tmp_path / "photos", 4)
+    own = tmp_path / "own_of_b" / "mine.py"
+    own.parent.mkdir()
+    text = plugins.strategy_files()["location"].read_text(encoding="utf-8")
+    own.write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(line) == 0
+    (old,) = records.read_all(tmp_path)[0]
+    assert (old.folder / "code" / "own_of_b" / "mine.py").read_text(encoding="utf-8") == text
+    capsys.readouterr()
+    assert main(["show", old.id, "--results", str(tmp_path)]) == 0
+    assert (
+        f"own code  own_of_b/mine.py {old.provenance['code']['files']['own_of_b/mine.py']}" in capsys.readouterr().out
+    )
+    assert main(line) == 0
+    assert f"this has been run: {old.id}" in capsys.readouterr().out
+    own.write_text(f"{text}\n# edited\n", encoding="utf-8")
+    assert main(line) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert f"{old.id} has these settings, but was made by other code or data: own_of_b/mine.py (" in told.err
+    assert "--again makes a new record beside it, --keep-old shows the old one" in told.err
+    assert main([*line, "--keep-old"]) == 0
+    assert f"this has been run: {old.id}" in capsys.readouterr().out
+    assert main([*line, "--again"]) == main([*line, "--again"]) == 0
+    assert f"this has been run: {old.id}-again1" in capsys.readouterr().out
+    assert len(trained) == 2
+    assert main(["compare", old.id, f"{old.id}-again1", "--results", str(tmp_path)]) == 0
+    assert "code.files.own_of_b/mine.py" in capsys.readouterr().out
+
+
+def test_a_run_that_names_no_code_is_found_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = parse(["--strategy", "location"])
+    recorded(tmp_path / "runs" / experiment.run_id, experiment.settings, {"AP": 4.0}, code={"commit": "0123456789"})
+    assert main(["run", "--strategy", "location", "--results", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert f"{experiment.run_id} does not say by which code it was made (commit 01234567)" in told
+    assert f"this has been run: {experiment.run_id}\nAP 4.00" in told
 
 
 def test_an_unfinished_run_of_other_code_starts_again(
@@ -92,20 +137,10 @@ def test_an_unfinished_run_of_other_code_starts_again(
     assert len(trained) == 1
     assert "starts again" not in capsys.readouterr().out
     (trained[0] / "scores.json").unlink()
-    monkeypatch.setattr(backbones, "code", lambda strategy: "changed")
+    monkeypatch.setattr(reference, "reference", lambda strategy, recipe: (1.0,))
     assert main([*RUN, "--results", str(tmp_path)]) == 0
     assert len(trained) == 2
     assert "its pre-training starts again" in capsys.readouterr().out
-
-
-def test_a_strategy_s_own_file_is_part_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = (ROOT / "methods" / "strategies" / "location.py").read_text(encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name, text in (("one", source), ("other", source + "\n# changed\n")):
-        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-    one, other = (__import__(name).STRATEGY() for name in ("one", "other"))
-    assert backbones.code(one) != backbones.code(other)
-    assert backbones.code(one) == backbones.code(one)
 
 
 @every_strategy

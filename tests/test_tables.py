@@ -13,15 +13,18 @@ from typing import Any
 import pytest
 
 from benchmarks.resuming import files
-from harness import records, tables
+from harness import ROOT, records, tables
 from harness.engine.machine import Machine
 from harness.engine.observers import Watch
 from harness.evidence import render
+from harness.evidence.claims import evidence, render_claims
 from harness.evidence.compare import compare
-from harness.evidence.rows import Row, fill_rows, left_out
+from harness.evidence.power import Cost, render_plan
+from harness.evidence.rows import Row, fill_rows, left_out, left_out_line
 from harness.experiment import Experiment, parse
 from harness.verbs import reproduce as module
 from harness.verbs.reproduce import plan, reproduce
+from tests.runs import recorded
 
 
 def settings(line: str) -> dict[str, Any]:
@@ -269,6 +272,76 @@ def test_a_copied_record_counts_once(tmp_path: Path) -> None:
     assert left_out(list(rows.values()), found) == [
         "2 is no location: another record here is of its seed 2 and trial 0"
     ]
+
+
+def coded(folder: Path, line: str, ap: float, reference: float | None, **others: Any) -> records.Record:
+    """A record on disk that names its code, or none, under the name that its settings give."""
+    experiment = parse(line.split())
+    code = {} if reference is None else {"reference": [reference], "benchmark": "b", "files": {}, **others}
+    return recorded(folder / "runs" / experiment.run_id, experiment.settings, {"AP": ap}, code=code)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ap", "line"),
+    [
+        ([1.0, 1.00001, 2.0], [10, 11], "1 run left out (other code 1): --why"),
+        ([None, None, 1.0], [10, 11], "1 run left out (other code 1): --why"),
+        ([1.0, 1.0, 1.00002], [10, 11, 12], None),
+        ([None, None, None], [10, 11, 12], None),
+    ],
+)
+def test_a_mean_is_of_one_code_and_a_line_says_how_many_runs_are_left_out(
+    numbers: list[float | None], ap: list[float], line: str | None, tmp_path: Path
+) -> None:
+    for seed, number in enumerate(numbers):
+        coded(tmp_path, f"--strategy location --seed {seed}", 10 + seed, number)
+    found, _ = records.read_all(tmp_path)
+    rows = lines(found)
+    assert rows["location"].values(tables.SCORES[0]) == ap
+    text = render.render("A1", list(rows.values()), "demo", False, "text")
+    known = evidence("A1", None, list(rows.values()), "demo", False)
+    for page in (text, render_claims(known, None, "text"), render_plan(known, 0.8, Cost(1.0, "GPU-hours", "a test"))):
+        assert line in page.splitlines() if line else "left out" not in page
+    if line:
+        (said,) = [one for one in left_out(list(rows.values()), found) if "its code is not that of most" in one]
+        assert said.startswith(f"{parse(['--strategy', 'location', '--seed', '2']).run_id} is no location")
+
+
+def test_runs_scored_by_other_code_of_a_benchmark_do_not_stand_beside_each_other(tmp_path: Path) -> None:
+    for number, (line, code) in enumerate((("location", "b"), ("simsiam", "b"), ("random", "c"))):
+        coded(tmp_path, f"--strategy {line}", 10 + number, 1.0, benchmark=code)
+    rows = lines(records.read_all(tmp_path)[0])
+    assert [rows[label].n for label in ("location", "SimSiam", "random")] == [1, 1, 0]
+
+
+def test_a_copied_record_with_another_seed_is_left_out_by_its_name(tmp_path: Path) -> None:
+    first = coded(tmp_path, "--strategy location", 10, 1.0)
+    copy = first.folder.with_name(first.id.replace("-s0-", "-s1-"))
+    shutil.copytree(first.folder, copy)
+    files.write_json(copy / "config.json", {**first.settings, "seed": 1})
+    found, _ = records.read_all(tmp_path)
+    rows = lines(found)
+    assert rows["location"].n == 1
+    assert left_out_line(list(rows.values())) == ["1 run left out (name not of its settings 1): --why"]
+    again = first.folder.with_name(f"{first.id}-again1")
+    shutil.copytree(first.folder, again)
+    assert records.read(again).named
+
+
+def test_every_record_of_the_demo_has_the_name_that_its_settings_give() -> None:
+    found, _ = records.read_all(ROOT / "results" / "demo")
+    assert all(record.named for record in found)
+    assert len(found) == 33
+
+
+@pytest.mark.parametrize("score", [500.0, -1.0, 1e300])
+def test_a_score_that_the_benchmark_cannot_give_enters_no_mean(score: float, tmp_path: Path) -> None:
+    coded(tmp_path, "--strategy location", 10, 1.0)
+    coded(tmp_path, "--strategy location --seed 1", score, 1.0)
+    found, _ = records.read_all(tmp_path)
+    rows = lines(found)
+    assert rows["location"].values(tables.SCORES[0]) == [10]
+    assert left_out_line(list(rows.values())) == ["1 run left out (score out of range 1): --why"]
 
 
 def trials(scores: dict[int, list[float]]) -> list[records.Record]:

@@ -34,6 +34,7 @@ class Detector(Settings):
 
     distributed: ClassVar[bool] = True
     curve: ClassVar[str | None] = CURVE
+    score_range: ClassVar[tuple[float, float] | None] = (0.0, 100.0)  # per cent
 
     def evaluate(
         self, backbone: Path, data: Voc | Coco, folder: Path, seed: int, device: str = "cpu"
@@ -60,7 +61,7 @@ class Detector(Settings):
             join_norms(cfg, comm.get_world_size())
             write(folder / CONFIG, lambda out: out.write(cfg.dump().encode()))
             alone = config(self, data.classes, seed, device.partition(":")[0])  # any number of ranks goes on with it
-            key = identity(alone, backbone, data)
+            key = identity(alone, backbone, data, type(self))
             with registered(data, Path(scratch).name) as (train_split, test_split):
                 cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.MODEL.WEIGHTS = (train_split,), (test_split,), str(weights)
                 model = fine_tune(cfg, folder, key)

@@ -35,6 +35,7 @@ from benchmarks.resuming.files import append, trim
 from benchmarks.resuming.loading import loaded
 from benchmarks.resuming.signals import stop_signals
 from benchmarks.resuming.training import Saver, Training, all_finite, gradients
+from benchmarks.sources import benchmark_code, hashes, own_files
 
 GRADIENT = "a gradient is not finite"
 WINDOW = 20  # iterations over which the curve's medians go: detectron2's
@@ -49,13 +50,13 @@ def fine_tune(cfg: CfgNode, folder: Path, key: str) -> nn.Module:
     return model
 
 
-def identity(cfg: CfgNode, backbone: Path, data: Data) -> str:
-    """Return a hash of all that decides a fine-tuning: settings, backbone, data and code.
+def identity(cfg: CfgNode, backbone: Path, data: Data, benchmark: type) -> str:
+    """Return a hash of all that decides a fine-tuning: settings, backbone, data and the benchmark's code.
 
     A checkpoint of another key is another fine-tuning's.
     """
-    sources = [file.read_bytes() for file in (backbone, *sorted(Path(__file__).parents[1].rglob("*.py")))]
-    parts = [cfg.dump().encode(), data.fingerprint.encode(), *sources]
+    code = [benchmark_code(benchmark), *hashes(own_files(benchmark)).values()]
+    parts = [text.encode() for text in (cfg.dump(), data.fingerprint, *code)] + [backbone.read_bytes()]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 

@@ -97,7 +97,13 @@ def link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        write(target, lambda file: file.write(source.read_bytes()))
+        copy(source, target)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all, into a folder that is made if need be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write(target, lambda file: file.write(source.read_bytes()))
 
 
 def is_locked(file: Path) -> bool:

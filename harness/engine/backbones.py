@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.sources import hashes, own_files
 from benchmarks.weights import Backbone, read_backbone
-from harness import ROOT, records
-from harness.engine import distributed, provenance
+from harness import records
+from harness.engine import distributed, identity, provenance
 from harness.engine.images import find_images, source_folder
 from harness.experiment import BackboneFile, Pretraining
+from harness.settings import Json
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
-    from methods.correspondence import Strategy
-
-CODE = (  # that a backbone depends on
-    "methods/**/*.py",
-    "benchmarks/resuming/training.py",
-    *(f"harness/engine/{name}.py" for name in ("pretrain", "gauges", "distributed")),
-)
 
 
 class BackboneSource(NamedTuple):
     """A backbone that can be written; whatever could be checked before has been."""
 
-    key: str  # hash of all that the weights depend on, save the machine: equal keys, equal backbones
+    key: str  # hash of all that the weights depend on, save the machine and the code of this checkout
+    reference: tuple[float, ...]  # what that code computes: where it agrees and the keys are equal, so are the weights
+    files: Mapping[str, Path]  # of the user's own strategy
     trained: bool  # False: as the seed draws it
     facts: dict[str, Any]  # for the record
     write: Callable[[Path], dict[str, Any]]  # into a run's folder, unless it is there; returns facts of the backbone
@@ -55,24 +51,29 @@ def training_source(
 ) -> BackboneSource:
     """Return a backbone that is reused if a run of these results has it, and trained now if not."""
     images, notes, data = learnt_images(training, cache, machine.reduced)
-    key = digest({**training.settings, "seed": seed, **data, "code": code(training.strategy)})
+    files = own_files(type(training.strategy))
+    key = digest({**training.settings, "seed": seed, **data, "files": hashes(files)})
+    from harness.engine.reference import reference  # torch is first needed here
+
+    numbers = reference(training.strategy, training.recipe)
 
     def train(run: Path) -> None:
-        from harness.engine.pretrain import pretrain  # torch is first needed here
+        from harness.engine.pretrain import pretrain
 
         pretrain(training.strategy, training.recipe, images, run, seed, machine, draw)
 
     def write(run: Path) -> dict[str, str]:
         if (run / records.BACKBONE).exists():
             records.checkpoint(run).remove()  # a kill may have left it
-        elif donor := find(results, key):
+        elif donor := find(results, key, numbers):
             records.reuse_backbone(donor, run)
         else:
-            distributed.broadcast_job("pretrain", key)
+            distributed.broadcast_job("pretrain", key, json.dumps(numbers))
             train(run)
         return {}
 
-    return BackboneSource(key, training.strategy.trains, {"data": data} if data else {}, write, train, images, notes)
+    facts = {"data": data} if data else {}
+    return BackboneSource(key, numbers, files, training.strategy.trains, facts, write, train, images, notes)
 
 
 def learnt_images(training: Pretraining, cache: Path, reduced: bool) -> tuple[list[Path], list[str], dict[str, Any]]:
@@ -99,7 +100,7 @@ def file_source(file: BackboneFile) -> BackboneSource:
         return {"file": file.file.name, "within": loaded.within, "prefix": loaded.prefix, "left_out": loaded.left_out}
 
     key = file.sha256 if file.key is None else digest(file.settings)
-    return BackboneSource(key, True, {}, write)
+    return BackboneSource(key, (), {}, True, {}, write)
 
 
 def place(file: BackboneFile, loaded: Backbone) -> str:
@@ -114,17 +115,16 @@ def digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def code(strategy: Strategy) -> str:
-    """Return 16 hexadecimal digits of the source files that a pre-training depends on, a strategy's own included."""
-    sources = sorted(file for pattern in CODE for file in ROOT.glob(pattern))
-    texts = [file.read_bytes() for file in [*sources, Path(inspect.getfile(type(strategy)))]]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
-
-
-def find(results: Path, key: str) -> Path | None:
-    """Return the folder of a run that has the backbone of a key."""
+def find(results: Path, key: str, reference: Sequence[float]) -> Path | None:
+    """Return the folder of a run that has the backbone of a key, made by code whose reference numbers agree."""
     for folder in records.folders(results):
-        noted = records.read_provenance(folder) if (folder / records.BACKBONE).exists() else {}
-        if noted.get("backbone", {}).get("key") == key:
+        if (folder / records.BACKBONE).exists() and is_of(records.read_provenance(folder), key, reference):
             return folder
     return None
+
+
+def is_of(provenance: Json, key: str, reference: Sequence[float]) -> bool:
+    """Return whether a record's provenance is that of a backbone of this key and of code that computes the same."""
+    made_by = identity.recorded(provenance)
+    same = made_by is not None and identity.agree(made_by.reference, reference)
+    return same and provenance.get("backbone", {}).get("key") == key

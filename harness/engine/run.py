@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.sources import benchmark_code, hashes, own_files
 from harness import records
-from harness.engine import backbones, distributed, observers, provenance, tensorboard
+from harness.engine import backbones, distributed, identity, observers, provenance, tensorboard
 from harness.engine.backbones import BackboneSource
+from harness.engine.identity import Code
 from harness.engine.images import existing_folder, refuse_test_images
 from harness.engine.observers import Watch
+from harness.settings import Json
 
 if TYPE_CHECKING:
     from benchmarks import Data
@@ -33,9 +38,9 @@ def run(
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
     allow_test_images: whether the pre-training may see images that the benchmark tests on.
     """
-    named = named_data(experiment)
+    named_data(experiment)
     source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine, watch.tensorboard)
-    data: Data = experiment.benchmark.prepare(named, cache)
+    data = prepared(experiment, cache)
     notes = [*checked_images(experiment, source, data, allow_test_images), *experiment.benchmark.notes(data)]
     folder = results / records.RUNS / experiment.run_id
     with records.claim(folder):
@@ -56,14 +61,23 @@ def checked_images(experiment: Experiment, source: BackboneSource, data: Data, a
     return [*source.notes, refuse_test_images(source.images, experiment.benchmark.test_images(data), allowed)]
 
 
+def prepared(experiment: Experiment, cache: Path) -> Data:
+    """Return the benchmark's data, checked."""
+    data: Data = experiment.benchmark.prepare(named_data(experiment), cache)
+    return data
+
+
 def make(
     experiment: Experiment, data: Data, source: BackboneSource, machine: Machine, watch: Watch, folder: Path,
     notes: Sequence[str],
 ) -> None:  # fmt: skip
     """Make the run in a folder that this process has claimed; print and record the notes."""
-    if records.discard_stale(folder, source.key):
+    begun = records.read_provenance(folder)
+    if begun and not backbones.is_of(begun, source.key, source.reference):
+        records.discard_backbone(folder)
         print_now("code or data are not those that this run began with: its pre-training starts again")
-    records.begin(folder, experiment.settings, **facts(data, source, machine), notes=[*notes])
+    records.begin(folder, experiment.settings, **facts(experiment, data, source, machine), notes=[*notes])
+    records.keep_code(folder, own_sources(experiment, source))
     print_now(*notes)
 
     def work() -> dict[str, float]:
@@ -91,11 +105,11 @@ def pairing_warnings(folder: Path) -> list[str]:
     return [f"only {share}, so the strategy hardly trained the backbone"]
 
 
-def facts(data: Data, source: BackboneSource, machine: Machine) -> dict[str, Any]:
+def facts(experiment: Experiment, data: Data, source: BackboneSource, machine: Machine) -> dict[str, Any]:
     """Return where a run's result comes from, for its record."""
     return {
         "command": ["harness", *map(observers.without_password, sys.argv[1:])],
-        "code": provenance.code(),
+        "code": {**provenance.code(), **code_of(experiment, source).facts},
         "versions": provenance.versions(),
         "machine": {**provenance.device(machine.device), **machine.facts, **distributed.facts()},
         **source.facts,
@@ -103,6 +117,17 @@ def facts(data: Data, source: BackboneSource, machine: Machine) -> dict[str, Any
         "benchmark_data": {"fingerprint": data.fingerprint, "summary": data.summary},
         "seconds": {},
     }
+
+
+def own_sources(experiment: Experiment, source: BackboneSource) -> dict[str, Path]:
+    """Return name → file of the user's own strategy and benchmark."""
+    return {**source.files, **own_files(type(experiment.benchmark))}
+
+
+def code_of(experiment: Experiment, source: BackboneSource) -> Code:
+    """Return by which code the run of an experiment is made now."""
+    files = hashes(own_sources(experiment, source))
+    return Code(source.reference, benchmark_code(type(experiment.benchmark)), files)
 
 
 def evaluate(experiment: Experiment, data: Data, machine: Machine, folder: Path) -> dict[str, float]:
@@ -119,13 +144,14 @@ def worker_loop(experiment: Experiment, machine: Machine, results: Path, cache: 
     while job := distributed.receive_job():
         with tempfile.TemporaryDirectory(prefix="harness-rank-") as scratch:
             match job:
-                case "pretrain", key:
+                case "pretrain", key, numbers:
                     source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine)
-                    if source.train is None or source.key != key:
+                    same = source.key == key and identity.agree(source.reference, json.loads(numbers))
+                    if source.train is None or not same:
                         raise ValueError(f"rank {distributed.world().rank} has other code or images than rank 0")
                     source.train(Path(scratch))
                 case "benchmark", weights, seed:
-                    data = experiment.benchmark.prepare(named_data(experiment), cache)
+                    data = prepared(experiment, cache)
                     experiment.benchmark.evaluate(Path(weights), data, Path(scratch), int(seed), machine.device)
 
 
@@ -136,15 +162,75 @@ def print_now(*lines: str) -> None:
 
 
 def finished(experiment: Experiment, results: Path) -> records.Record | None:
-    """Return the finished run of exactly these settings, or None; remove what a kill left beside it.
+    """Return a finished run of exactly these settings, by whatever code and data, or None."""
+    return next(iter(all_finished(experiment, results)), None)
+
+
+def all_finished(experiment: Experiment, results: Path) -> list[records.Record]:
+    """Return the finished runs of exactly these settings; remove what a kill left beside the first.
 
     A run that an older version recorded in another form has another hash in its name, and is known by its settings.
     """
-    if record := records.read_finished(results / records.RUNS / experiment.run_id):
-        return record
+    first = records.read_finished(results / records.RUNS / experiment.run_id)
     settings = json.loads(json.dumps(experiment.settings))
     alike, _ = records.read_all(results, f"{experiment.backbone.name}-s{experiment.seed}-")
-    return next((record for record in alike if record.scores is not None and record.settings == settings), None)
+    others = [record for record in alike if record.scores is not None and record.settings == settings]
+    return [*([first] if first else []), *(record for record in others if not first or record.id != first.id)]
+
+
+def known_run(experiment: Experiment, machine: Machine, results: Path, cache: Path) -> records.Record | None:
+    """Return the finished run of these settings, by this code, on these data; None if there is none of the settings.
+
+    A record that is too old to name its code is returned, and a line says so. OtherCode says what differs.
+    """
+    found = all_finished(experiment, results)
+    if not found:
+        return None
+    if unknown := next((record for record in found if identity.recorded(record.provenance) is None), None):
+        print_now(f"{unknown.id} does not say by which code it was made (commit {commit(unknown.provenance)})")
+        return unknown
+    source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine)
+    facts_now = {**source.facts, "benchmark_data": {"fingerprint": prepared(experiment, cache).fingerprint}}
+    code = code_of(experiment, source)
+    apart = {record.id: what_differs(record, code, facts_now) for record in found}
+    if same := next((record for record in found if not apart[record.id]), None):
+        return same
+    name, reasons = next(reversed(apart.items()))
+    raise OtherCode(
+        f"{name} has these settings, but was made by other code or data: {'; '.join(reasons)}: --again makes a new "
+        "record beside it, --keep-old shows the old one"
+    )
+
+
+class OtherCode(ValueError):
+    """A finished run whose settings are those asked for, made by other code or on other data."""
+
+
+def what_differs(record: records.Record, code: Code, facts: Json) -> list[str]:
+    """Return in what a record differs from a run that would be made now, a phrase each."""
+    made_by = identity.recorded(record.provenance)
+    lines = made_by.differences(code) if made_by else []
+    for part, name in (("data", "the images to pre-train on"), ("benchmark_data", "the benchmark's data")):
+        mine, now = record.fingerprint(part), facts.get(part, {}).get("fingerprint")
+        lines += [f"{name} ({mine}, now {now})"] if mine and now and mine != now else []
+    if lines and commit(record.provenance) != commit({"code": provenance.code()}):
+        lines.append(f"commit {commit(record.provenance)}, now {commit({'code': provenance.code()})}")
+    return lines
+
+
+def commit(provenance: Json) -> str:
+    """Return the commit of a record's code, and whether the code differed from it, as text."""
+    code = provenance.get("code", {})
+    return str(code.get("commit") or "not known")[:8] + (" with changes" if code.get("dirty") else "")
+
+
+def beside(experiment: Experiment, results: Path) -> Experiment:
+    """Return the experiment under the first name that no finished run has."""
+    taken = results / records.RUNS
+    return next(
+        one for one in (replace(experiment, again=count) for count in itertools.count())
+        if not records.is_finished(taken / one.run_id)
+    )  # fmt: skip
 
 
 @contextmanager

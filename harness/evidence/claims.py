@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from harness import ROOT, plugins
 from harness.evidence.render import layout, scale
-from harness.evidence.rows import Row
+from harness.evidence.rows import Row, left_out_line
 from harness.evidence.statistics import (
     ALPHA,
     BOOTSTRAP_FROM,
@@ -134,6 +134,7 @@ def render_claims(known: Evidence, baseline: str | None, style: str) -> str:
         [f"less {found.baseline}, paired by seed:", "", comparison_table(found.compared, style)],
         *([["claims of the paper:", "", *verdict_lines(found.verdicts, style)]] if found.verdicts else []),
         [line for note in notes(found) for line in textwrap.wrap(note, 80)],
+        *([left] if (left := left_out_line(known.rows)) else []),
     ]
     return "\n\n".join("\n".join(part) for part in parts)
 

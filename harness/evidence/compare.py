@@ -13,6 +13,7 @@ from harness import plugins
 from harness.experiment import parse
 from harness.presets import PRESETS
 from harness.records import Record
+from harness.settings import Json
 from harness.tables import shown_gauges
 from harness.terminal import visible
 
@@ -23,6 +24,9 @@ def compare(first: Record, second: Record) -> str:
         "settings that differ": [
             [name, *values] for name, values in differences(first.settings, second.settings).items()
         ],
+        "provenance that differs": [
+            [name, *values] for name, values in differences(made(first.provenance), made(second.provenance)).items()
+        ],
         "scores": number_lines(first.scores or {}, second.scores or {}),
         "gauges, means of the last epoch": number_lines(*(shown_gauges(run.gauges()) for run in (first, second))),
     }
@@ -32,6 +36,20 @@ def compare(first: Record, second: Record) -> str:
         for title, lines in parts.items()
     ]
     return "\n\n".join([*blocks, first_difference(first, second)])
+
+
+def made(provenance: Json) -> Json:
+    """Return by which code and versions, on which device and from which data a run was made."""
+    code, machine = (dict(provenance.get(part) or {}) for part in ("code", "machine"))
+    numbers = [f"{number:.6g}" for number in code.pop("reference", [])]
+    data = {part: (provenance.get(part) or {}).get("fingerprint", "–") for part in ("data", "benchmark_data")}
+    return {
+        "code": {**code, **({"reference": " ".join(numbers)} if numbers else {})},
+        "versions": provenance.get("versions") or {},
+        "device": machine.get("device", "–"),
+        "cuda": machine.get("cuda", "–"),
+        **data,
+    }
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.evidence.claims import Evidence, published_noise
 from harness.evidence.render import layout, scale
-from harness.evidence.rows import Row
+from harness.evidence.rows import Row, left_out_line
 from harness.evidence.statistics import compare, effect_to_detect, seeds_needed
 from harness.tables import Claim
 
@@ -69,6 +69,7 @@ def render_plan(known: Evidence, power: float, cost: Cost) -> str:
         "margin, which holds only at the paper's scale. runs: one fine-tuning each.",
         f"hours: {cost.unit}, {cost.hours:.2g} a run:",
         f"  {cost.source}",
+        *left_out_line(known.rows),
     ])  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import tabulate as tabulate_module
 from tabulate import SEPARATING_LINE, tabulate
 
 from harness.evidence.latex import booktabs, comment
-from harness.evidence.rows import Row
+from harness.evidence.rows import Row, left_out_line
 from harness.presets import PRESETS
 from harness.tables import Column, named
 from harness.terminal import visible
@@ -61,7 +61,7 @@ def render(name: str, rows: Sequence[Row], preset: str, changed: bool, style: st
     notes = [f"Table {name}: {table.summary}", *before, f"{about};", SPREAD, *table.notes]
     if any("×" in row.count for row in rows):
         notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
-    below = gaps(rows)
+    below = [*left_out_line(rows), *gaps(rows)]
     papers = [column for column in columns if any(column.name in row.reported for row in rows)]
     lines = text_lines(rows, columns, papers, style)
     if style == "latex":

@@ -8,17 +8,19 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.resuming import signals
 from harness import ROOT
 from harness.engine import distributed, launch
-from harness.engine.run import finished, run, worker_loop
+from harness.engine.run import OtherCode, beside, finished, known_run, run, worker_loop
 from harness.evidence.compare import from_preset
-from harness.experiment import Experiment, Options, add_backbone, add_seeds, add_settings, build
+from harness.experiment import Experiment, Options, Pretraining, add_backbone, add_seeds, add_settings, build
 from harness.plugins import dotted
+from harness.records import Record
 from harness.settings import read_options, split_change, write_options
 from harness.terminal import fold, shown, suggest
 from harness.verbs import options
@@ -30,6 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_backbone(parser)
     parser.add_argument("--dry-run", action="store_true", help="print steps, costs and changed settings; do nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: print all settings, as JSON")
+    add_old(parser)
     options.add_results(parser)
     add_settings(parser)
     add_seeds(parser)
@@ -37,6 +40,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_processes(parser)
     options.add_watching(parser)
     options.add_checks(parser)
+
+
+def add_old(parser: argparse.ArgumentParser) -> None:
+    """Add what happens where a run of these settings was made by other code or on other data."""
+    old = parser.add_mutually_exclusive_group()
+    old.add_argument("--again", action="store_true", help="make it anew if other code or data made it; both are kept")
+    old.add_argument("--keep-old", action="store_true", help="take it as it is, whatever code and data made it")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -57,13 +67,35 @@ def main(args: argparse.Namespace) -> None:
     experiment.divide(max(count, distributed.world().size))
     if launch.to_launch(count):
         raise SystemExit(launch.launch(args.line, count))
+    measure_reference(experiment)
     with distributed.process_group():
         if not distributed.world().leads:
             return worker_loop(experiment, machine.machine(), args.results, options.CACHE)
         watch, checks = read_options(WatchOptions, args), read_options(CheckOptions, args)
-        record(experiment.trials(asked.trials), machine, watch, checks, args.results)
+        find = partial(known, machine=machine, results=args.results, again=args.again, keep_old=args.keep_old)
+        done = record(experiment.trials(asked.trials), machine, watch, checks, args.results, find)
         distributed.broadcast_job()
-    suggest(*next_steps(asked, experiment.run_id, args.results))
+    suggest(*next_steps(asked, done[0].id, args.results))
+
+
+def measure_reference(experiment: Experiment) -> None:
+    """Compute the reference numbers, which are then known: each rank its own, before the ranks share their sums."""
+    from harness.engine.reference import reference
+
+    if isinstance(experiment.backbone, Pretraining):
+        reference(experiment.backbone.strategy, experiment.backbone.recipe)
+
+
+def known(experiment: Experiment, machine: MachineOptions, results: Path, again: bool, keep_old: bool) -> Record | None:
+    """Return the run of an experiment that need not be made; OtherCode if the user must choose."""
+    if keep_old:
+        return finished(experiment, results)
+    try:
+        return known_run(experiment, machine.machine(), results, options.CACHE)
+    except OtherCode:
+        if not again:
+            raise
+        return None
 
 
 def settings_json(experiment: Experiment) -> str:
@@ -79,19 +111,23 @@ def changed_settings(asked: Options, experiment: Experiment) -> str:
 
 
 def record(
-    experiments: Sequence[Experiment], machine: MachineOptions, watch: WatchOptions, checks: CheckOptions, results: Path
-) -> None:
-    """Run the experiments that have not been run, and print all scores."""
+    experiments: Sequence[Experiment], machine: MachineOptions, watch: WatchOptions, checks: CheckOptions,
+    results: Path, find: Callable[[Experiment], Record | None],
+) -> list[Record]:  # fmt: skip
+    """Return the runs of the experiments, of which those that are not found are made, and print all scores."""
+    done = []
     for experiment in experiments:
-        known = finished(experiment, results)
-        if known:
-            print(f"this has been run: {known.id}")
+        if made := find(experiment):
+            print(f"this has been run: {made.id}")
         else:
-            print(f"run {experiment.run_id}", flush=True)
+            new = beside(experiment, results)
+            print(f"run {new.run_id}", flush=True)
             allowed = checks.allow_test_images
-            known = run(experiment, machine.machine(), watch.watch(), results, options.CACHE, allowed)
-        print("  ".join(f"{name} {score:.2f}" for name, score in (known.scores or {}).items()))
-        print(f"record: {shown(known.folder)}")
+            made = run(new, machine.machine(), watch.watch(), results, options.CACHE, allowed)
+        print("  ".join(f"{name} {score:.2f}" for name, score in (made.scores or {}).items()))
+        print(f"record: {shown(made.folder)}")
+        done.append(made)
+    return done
 
 
 def next_steps(asked: Options, run: str, results: Path) -> list[str]:

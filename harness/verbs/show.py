@@ -74,8 +74,10 @@ def made(provenance: Mapping[str, Any]) -> list[str]:
     took = [f"{part} {value:.0f} s" for part, value in seconds.items()]
     changed = " with changes" if code.get("dirty") else ""
     commit = [f"commit {str(code['commit'])[:8]}{changed}"] if code.get("commit") else []
+    files = [f"{name} {digest}" for name, digest in (code.get("files") or {}).items()]
     command = [str(word) for word in provenance.get("command", [])]
     return [
         *([f"made on   {'; '.join([*place, *took, *commit])}"] if place or took or commit else []),
+        *([f"own code  {', '.join(files)} (text in code/)"] if files else []),
         *([f"command   {shlex.join(command)}"] if command else []),
     ]

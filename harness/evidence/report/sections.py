@@ -12,7 +12,7 @@ from harness.evidence.render import SPREAD, gap_commands, headings, number_text,
 from harness.evidence.report.appendix import Grid
 from harness.evidence.report.pictures import forest, plot
 from harness.evidence.report.source import Source
-from harness.evidence.rows import Row
+from harness.evidence.rows import Row, left_out_line
 from harness.evidence.statistics import Comparison, Verdict, summarise
 from harness.tables import Column, named
 
@@ -59,7 +59,7 @@ def section(source: Source, name: str, rows: list[Row]) -> Section:
     return Section(
         name,
         table.summary,
-        " ".join(table.notes),
+        " ".join([*table.notes, *(line.removesuffix(": --why") + "." for line in left_out_line(rows))]),
         number_grid(name, rows, scores) if scores else gauge_grid(name, rows),
         [score_section(source, name, rows, score) for score in scores],
         gap_commands(rows),
