@@ -7,7 +7,7 @@ records. A table of your own is a module that sets TABLE, and its dotted path is
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness import ROOT, plugins
@@ -38,13 +38,6 @@ GAUGES = (
     Column("entropy", "entropy", 0, 100, "entropy, % of log C", PERCENT, gauge=True),
     Column("usage", "usage", 0, 100, "usage, % of C", PERCENT, gauge=True),
 )
-
-
-def shown_gauges(measured: Mapping[str, float]) -> dict[str, float]:
-    """Return the numbers of a pre-training by the names and in the units of GAUGES; others, as the loss, stay."""
-    known = {column.name: column for column in GAUGES}
-    scaled = {name: value * known[name].scale if name in known else value for name, value in measured.items()}
-    return {known[name].axis if name in known else name: value for name, value in scaled.items()}
 
 
 @dataclass(frozen=True)

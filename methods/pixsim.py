@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
 
+from methods.contract import checked
 from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.encoder import build_encoder, width
 from methods.heads import Head, Sites, at_least_single
@@ -23,10 +23,6 @@ class Loss(NamedTuple):
     z: Tensor  # [B, N, C] the first view's projections at its sites, detached, for the gauges
     views: tuple[FeatureMap, FeatureMap]  # as the strategy saw them
     forth: Correspondence  # from the first view to the second
-
-
-class Misfit(ValueError):
-    """Strategy whose first correspondence does not keep its contract; the message says in what, in one line."""
 
 
 class Branch(nn.Module):
@@ -56,13 +52,9 @@ class Branch(nn.Module):
     def link(self, query: FeatureMap, key: FeatureMap) -> Correspondence:
         """Return the strategy's correspondence, computed in fp32; Misfit if the first does not keep the contract."""
         with torch.autocast(query.cells.device.type, enabled=False):
-            if self.checked:
-                return self.strategy(query, key, self.similarity)
-            check_call(self.strategy, query, key, self.similarity)
-            links = self.strategy(query, key, self.similarity)
-            check_links(self.strategy, query, key, links)
-            self.checked = True
-            return links
+            links = (self.strategy if self.checked else checked(self.strategy))(query, key, self.similarity)
+        self.checked = True
+        return links
 
     def embed_cells(self, view: FeatureMap) -> FeatureMap:
         """Return the view with z and p of every cell."""
@@ -85,51 +77,6 @@ class Branch(nn.Module):
             total = -(predicted * (weight @ target)).sum((1, 2))
             numerator, count = self.strategy.average(total, weight.sum((1, 2)))
             return numerator / per_rank_count(count)
-
-
-def check_call(strategy: Strategy, *arguments: object) -> None:
-    """Raise Misfit if a strategy cannot be called with (query, key, similarity)."""
-    signature = inspect.signature(strategy)
-    try:
-        signature.bind(*arguments)
-    except TypeError as error:
-        wanted = "(query, key, similarity) was expected"
-        raise Misfit(f"{origin(strategy)}: __call__ takes {signature} ({error}): {wanted}") from None
-
-
-def check_links(strategy: Strategy, query: FeatureMap, key: FeatureMap, links: object) -> None:
-    """Raise Misfit unless links are a Correspondence with Q [B, N, H·W], K [B, M, H·W], W [B, N, M] ≥ 0, all finite."""
-    where = origin(strategy)
-    if not isinstance(links, Correspondence):
-        raise Misfit(f"{where}: __call__ returned a {type(links).__name__}: a Correspondence was expected")
-    for name, part in links._asdict().items():
-        if not isinstance(part, Tensor) or part.ndim != 3:
-            got = f"of shape {[*part.shape]}" if isinstance(part, Tensor) else f"a {type(part).__name__}"
-            raise Misfit(f"{where}: {name} is {got}: a tensor of three dimensions was expected")
-        if (part.dtype, part.device) != (query.cells.dtype, query.cells.device):
-            wanted = f"{query.cells.dtype} on {query.cells.device} was expected"
-            raise Misfit(f"{where}: {name} is {part.dtype} on {part.device}: {wanted}")
-    (batch, seen), (_, others) = query.cells.shape[:2], key.cells.shape[:2]
-    sites, targets = links.query.shape[1], links.key.shape[1]
-    shapes = {
-        "query": ("Q [B, N, H·W]", [batch, sites, seen]),
-        "key": ("K [B, M, H·W]", [batch, targets, others]),
-        "weight": ("W [B, N, M]", [batch, sites, targets]),
-    }
-    for name, (letters, shape) in shapes.items():
-        part = getattr(links, name)
-        if [*part.shape] != shape:
-            raise Misfit(f"{where}: {name} is {[*part.shape]}: {letters}, here {shape}, was expected")
-        if not part.isfinite().all():
-            raise Misfit(f"{where}: {name} has {part[~part.isfinite()][0].item()}: finite numbers were expected")
-    if (links.weight < 0).any():
-        raise Misfit(f"{where}: weight has {links.weight.min().item():.4g}: numbers ≥ 0 were expected")
-
-
-def origin(strategy: Strategy) -> str:
-    """Return the module of a strategy and its file, for an error."""
-    kind = type(strategy)
-    return f"strategy {kind.__module__} ({inspect.getfile(kind)})"
 
 
 def mirror(forth: Correspondence) -> Correspondence:

@@ -113,6 +113,11 @@ def test_a_row_of_one_s_own_stands_before_the_controls(results: Path, capsys: py
         ("location=--strategy location", "there is a row 'location' already"),
         ("mine=--strategy locaton", "no strategy 'locaton': did you mean 'location'?"),
         ("mine=--stratgy location", "unrecognized arguments: --stratgy location"),
+        (
+            "mine=--strategy location --workers 0",
+            "--row mine: unrecognized arguments: --workers 0: a row takes --strategy",
+        ),
+        ("mine=--strategy location --seed 5", "--row mine: a row is over all seeds and trials"),
     ],
 )
 @pytest.mark.parametrize("line", [["table", "A1"], ["claims", "A1"], ["plot", "A1"], ["report", "--out", "x"]])
@@ -120,6 +125,20 @@ def test_a_row_that_cannot_be_made_is_refused(
     line: list[str], row: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert says in refused(capsys, *line, "--row", row, "--results", "none")
+
+
+def test_own_rows_that_change_settings_of_the_preset_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {"short": "--set epochs=1", "study": "--preset study", "coarse": "--set strategy.sampler.side=3"}
+    line = [word for label, options in rows.items() for word in ("--row", f"{label}=--strategy location {options}")]
+    assert main(["table", "A1", *line, "--results", "none"]) == 0
+    assert "settings changed in: short, study\n" in capsys.readouterr().out
+    assert main(["table", "A1", *line[4:], "--results", "none"]) == 0
+    assert "settings changed in" not in capsys.readouterr().out
+
+
+def test_why_says_which_strategies_no_row_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "A2", "--why", "--results", str(ROOT / "results/demo")]) == 0
+    assert "simsiam-s0-20bca14a: no row has strategy simsiam: --row adds one\n" in capsys.readouterr().out
 
 
 def test_why_and_doctor_stay_within_80_columns(

@@ -17,7 +17,7 @@ import benchmarks
 from harness import ROOT, plugins
 from harness.cli import main
 from harness.experiment import rebuild
-from methods import geometry, pixsim
+from methods import contract, geometry
 from methods.similarity import cosine
 from tests.pictures import photos
 from tests.test_cli import refused
@@ -279,7 +279,7 @@ def test_a_strategy_that_pairs_nothing_is_warned_of_before_and_after_the_benchma
 
 def test_the_contract_is_checked_once_in_a_run(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[object] = []
-    monkeypatch.setattr(pixsim, "check_links", lambda *links: calls.append(links))
+    monkeypatch.setattr(contract, "check_links", lambda *links: calls.append(links))
     assert main(["run", "--strategy", "mine.corners", *SMALL, *DETECTOR, *PHOTOS, "--results", "results"]) == 0
     assert len(calls) == 1
 

@@ -24,6 +24,7 @@ from harness.evidence.figures.drawing import GAP
 from harness.evidence.figures.models import Weights
 from harness.evidence.figures.pairs import loss_of, site_pairs
 from harness.experiment import parse, rebuild
+from harness.verbs import figure
 from methods import geometry
 from methods.boxes import overlaps
 from methods.pixsim import Loss
@@ -312,3 +313,14 @@ def test_missing_weights_are_named_with_what_makes_them(results: Path, capsys: p
     told = capsys.readouterr().err
     assert "run simsiam has no heads.pth" in told
     assert "`harness run --strategy simsiam --seed 0 --results weights`" in told
+
+
+def test_figures_are_drawn_where_git_does_not_look_unless_a_file_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(figure, "draw_matches", lambda args: None)
+    monkeypatch.setattr("harness.evidence.style.save", lambda _, stem: [stem])
+    assert main(["figure", "matches", "--results", "mine"]) == 0
+    assert main(["figure", "matches", "--out", "here"]) == 0
+    assert capsys.readouterr().out == "figure: mine/figures/matches\nfigure: here\n"
+    assert "/results/figures/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

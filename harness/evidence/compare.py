@@ -14,7 +14,7 @@ from harness.experiment import parse
 from harness.presets import PRESETS
 from harness.records import Record
 from harness.settings import Json
-from harness.tables import shown_gauges
+from harness.tables import GAUGES
 from harness.terminal import visible
 
 
@@ -101,6 +101,13 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         field = prefix + visible(name)
         fields |= flat(value, f"{field}.") if isinstance(value, Mapping) else {field: visible(value)}
     return fields
+
+
+def shown_gauges(measured: Mapping[str, float]) -> dict[str, float]:
+    """Return the numbers of a pre-training by the names and in the units of GAUGES; others, as the loss, stay."""
+    known = {column.name: column for column in GAUGES}
+    scaled = {name: value * known[name].scale if name in known else value for name, value in measured.items()}
+    return {known[name].axis if name in known else name: value for name, value in scaled.items()}
 
 
 def number_lines(first: Mapping[str, float], second: Mapping[str, float]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from tabulate import SEPARATING_LINE, tabulate
 
 from harness.evidence.latex import booktabs, comment
 from harness.evidence.rows import Row, left_out_line
+from harness.experiment import read_line
 from harness.presets import PRESETS
+from harness.settings import split_change
 from harness.tables import Column, named
 from harness.terminal import visible
 
@@ -61,6 +64,8 @@ def render(name: str, rows: Sequence[Row], preset: str, changed: bool, style: st
     notes = [f"Table {name}: {table.summary}", *before, f"{about};", SPREAD, *table.notes]
     if any("×" in row.count for row in rows):
         notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
+    if not changed and (others := changed_rows(name, rows, preset)):
+        notes.append(f"settings changed in: {', '.join(others)}")
     below = [*left_out_line(rows), *gaps(rows)]
     papers = [column for column in columns if any(column.name in row.reported for row in rows)]
     lines = text_lines(rows, columns, papers, style)
@@ -131,6 +136,23 @@ def scale(preset: str, changed: bool) -> list[str]:
         f"{'changed settings' if changed else f'{preset} scale'}: NOT comparable with the paper's numbers, "
         "only among themselves",
     ]
+
+
+def changed_rows(name: str, rows: Sequence[Row], preset: str) -> list[str]:
+    """Return the user's own rows that change settings of the preset; those of a strategy are what a row is about."""
+    table = named(name)
+    return [
+        row.label
+        for row in rows
+        if row.label not in {**table.rows, **table.controls} and changes_preset(shlex.split(row.options), preset)
+    ]
+
+
+def changes_preset(line: Sequence[str], preset: str) -> bool:
+    """Return whether the options of a row name another preset, benchmark or data, or a setting not of the strategy."""
+    asked = read_line(line)
+    fields = [part for part, _, _ in map(split_change, asked.set) if part != "strategy"]
+    return bool(fields or asked.benchmark or asked.data) or asked.preset != preset
 
 
 def gaps(rows: Sequence[Row]) -> list[str]:

@@ -14,11 +14,13 @@ from typing import Any
 
 from harness.engine import identity
 from harness.evidence.compare import differences
-from harness.experiment import Experiment, parse
+from harness.experiment import Experiment, build, parse, read_line
 from harness.records import Record
 from harness.tables import Column, named, own_rows
 
 DATA = ("data", "benchmark_data")  # of the pre-training and of the benchmark
+ROW_OPTIONS = ("--strategy", "--backbone", "--backbone-key", "--preset", "--set", "--data", "--benchmark",
+               "--benchmark-data")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,25 @@ def fill_rows(name: str, shared: Sequence[str], records: Sequence[Record], own: 
     parse(["--strategy", "location", *shared])
     table = named(name)
     added = own_rows(table, own)
-    for options in added.values():
-        parse([*shlex.split(options), *shared])
+    for label, options in added.items():
+        check_row(label, shlex.split(options), shared)
     rows = {**table.rows, **added, **table.controls}
     return counted([
         fill_row(label, label in table.controls, shlex.join([*shlex.split(options), *shared]), records,
                  table.reported.get(label, {}))
         for label, options in rows.items()
     ])  # fmt: skip
+
+
+def check_row(label: str, line: Sequence[str], shared: Sequence[str]) -> None:
+    """Raise ValueError for a user's row that cannot be run, or whose options are not those of an experiment."""
+    try:
+        options = read_line(line)
+    except ValueError as error:
+        raise ValueError(f"--row {label}: {error}: a row takes {', '.join(ROW_OPTIONS)}") from None
+    if options.seed or options.trials > 1:
+        raise ValueError(f"--row {label}: a row is over all seeds and trials: leave --seed and --trials out")
+    build(read_line([*line, *shared]))
 
 
 def fill_row(label: str, control: bool, options: str, records: Sequence[Record], reported: dict[str, float]) -> Row:
@@ -195,9 +208,13 @@ def left_out(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
     """Return one line for every run that fills no row: how it differs from the row that it is nearest to."""
     counted = {run.folder for row in rows for run in row.runs}
     settings = {row.label: without_seed(settings_of(row.options)) for row in rows if not row.missing}
+    strategies = {row.get("strategy", {}).get("name") for row in settings.values()}
     lines = []
     for record in records:
         if record.folder not in counted:
+            if record.strategy not in (None, *strategies):
+                lines.append(f"{record.id}: no row has strategy {record.strategy}: --row adds one")
+                continue
             distances = {label: differences(without_seed(record.settings), row) for label, row in settings.items()}
             label, nearest = min(distances.items(), key=lambda option: len(option[1]))
             reasons = [f"{field}={mine}, not {wanted}" for field, (mine, wanted) in nearest.items()]

@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_picture(parser: argparse.ArgumentParser) -> None:
     """Add the size of a view and the files."""
     parser.add_argument("--size", metavar="PX", type=int, default=224, help="pixels of a side of a view (224)")
-    out = "a folder, FILE.png, FILE.pdf, or without ending both (in results/plots)"
+    out = "a folder, FILE.png, FILE.pdf, or without ending both (in results/figures)"
     parser.add_argument("--out", metavar="FILE", help=out)
     options.add_results(parser)
 
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> None:
     """Draw a figure and name its files."""
     from harness.evidence.style import save
 
-    out = destinations.picture(args.out, args.results / "plots" / args.stem)
+    out = destinations.picture(args.out, args.results / "figures" / args.stem)
     for file in save(args.draw(args), out):
         print(f"figure: {shown(file)}")
 

@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help="the page, an .html file that is replaced"
     )
-    parser.add_argument("--figures", metavar="DIR", type=Path, help="where `harness figure` has drawn (RESULTS/plots)")
+    parser.add_argument("--figures", metavar="DIR", type=Path, help="where `harness figure` drew (RESULTS/figures)")
     options.add_results(parser)
     add_settings(parser)
 
@@ -34,5 +34,5 @@ def main(args: argparse.Namespace) -> None:
     destinations.page(args.out)
     asked = read_options(Options, args)
     known = source.read(args.names, asked.shared, args.row, asked.preset, asked.changed, args.results)
-    page.write(known, args.figures or args.results / "plots", args.out)
+    page.write(known, args.figures or args.results / "figures", args.out)
     print(f"report: {shown(args.out)}")

@@ -11,9 +11,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from harness.evidence.compare import from_preset
+from harness.evidence.compare import from_preset, shown_gauges
 from harness.records import Record
-from harness.tables import shown_gauges
 from harness.terminal import fold, say, shown
 from harness.verbs import options
 
