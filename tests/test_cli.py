@@ -459,7 +459,7 @@ def test_a_strategy_of_one_file_outside_the_checkout_runs(tmp_path: Path) -> Non
     (tmp_path / "mine" / "corners.py").write_text(
         source.replace("sampler: Sampler = Regular()", "sampler: Sampler = Regular(2)")
     )
-    line = [sys.executable, "-m", "harness", "run", "--strategy", "mine.corners", "--dry-run", *SMALL]
+    line = [sys.executable, "-m", "harness", "run", "--strategy", "mine.corners", "--dry-run", "--json", *SMALL]
     done = subprocess.run(
         line, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     )
