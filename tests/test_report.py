@@ -10,7 +10,7 @@ import pytest
 
 from harness import ROOT, records, tables
 from harness.cli import main
-from harness.evidence import claims, render, style
+from harness.evidence import claims, findings, render, style
 from harness.evidence.report import appendix, pictures, sections, source
 from harness.evidence.report import page as page_module
 from harness.evidence.rows import fill_rows
@@ -91,10 +91,10 @@ def test_the_demo_s_page_holds_its_numbers_and_verdicts(demo: str) -> None:
     assert len(demo) < 1_500_000
     assert "NOT comparable with the paper's numbers" in found.text
     assert "33 counted of 33 recorded" in found.text
-    rows = fill_rows("A1", (), records.read_all(DEMO)[0])
-    known = claims.evidence("A1", "AP", rows, "demo", False)
+    rows, others = (fill_rows(name, (), records.read_all(DEMO)[0]) for name in ("A1", "A2"))
+    known = claims.evidence("A1", "AP", rows, "demo", False, {"A2": others})
     for name, judged in claims.findings(known).verdicts.items():
-        assert f"{name} {judged[1]} ours: {claims.difference_text(judged[0])}" in found.text
+        assert f"{name} {judged[1]} ours: {findings.difference_text(judged[0])}" in found.text
     for row in rows:
         assert render.our_text(row, tables.SCORES[1]) in found.text
         assert all(run.id in found.text for run in row.runs)
@@ -218,26 +218,29 @@ def claims_of(words: dict[str, str]) -> list[sections.Section]:
     """A section whose claims have these verdicts."""
     grid = appendix.Grid("", [], [])
     lines = [sections.ClaimLine(name, word, "", "") for name, word in words.items()]
-    score = sections.ScoreSection("AP", "SimSiam", grid, lines, [], None)
+    score = sections.ScoreSection("AP", "SimSiam", grid, lines, [], None, "random has the highest mean AP")
     return [sections.Section("A1", "", "", grid, [score, score._replace(claims=[])], [], [], None)]
 
 
 def test_the_page_opens_with_what_is_decided_and_what_is_not() -> None:
     words = {"a > b": "contradicted", "b > c": "inconclusive", "c > d": "not run", "d > e": "reproduced"}
     told = " ".join(sections.summary(claims_of(words), comparable=True))
-    assert told.startswith("These runs decide 2 of the paper’s 4 claims about these tables: d > e (reproduced); a > b")
+    assert told.startswith("1 of 4 claims reproduced, 1 contradicted, 1 undecided, 1 not run; random has the highest")
+    assert "Decided: d > e (reproduced); a > b (contradicted)." in told
     assert "too few: b > c." in told
     assert told.endswith("runs are missing: c > d.")
     other = " ".join(sections.summary(claims_of({"b > c": "inconclusive"}), comparable=False))
-    assert "decide none of the paper’s 1 claims" in other
+    assert other.startswith("0 of 1 claims reproduced, 0 contradicted, 1 undecided; ")
     assert "no gap can be reproduced" in other
-    assert "make no claims" in sections.summary(claims_of({}), comparable=True)[0]
+    assert sections.summary(claims_of({}), comparable=True) == ["no claims; random has the highest mean AP."]
 
 
 def test_the_demo_s_page_opens_with_its_claims_has_dates_contents_and_its_command(demo: str) -> None:
     text = Page(demo).text
     assert (
-        text.index("These runs decide 1 of the paper’s 8 claims") < text.index("Contents") < text.index("Table A1, by")
+        text.index("0 of 8 claims reproduced, 0 contradicted, 8 undecided; random has the highest")
+        < text.index("Contents")
+        < text.index("Table A1, by")
     )
     assert f"written on {page_module.today()} newest run 2026-11-23" in re.sub("(on|run)2", r"\1 2", text)
     assert "harness report A1 A2 gauges --results results/demo --out '…/demo.html' --figures results/plots" in text

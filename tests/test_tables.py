@@ -17,8 +17,9 @@ from harness import ROOT, records, tables
 from harness.engine.machine import Machine
 from harness.engine.observers import Watch
 from harness.evidence import render
-from harness.evidence.claims import evidence, render_claims
+from harness.evidence.claims import evidence
 from harness.evidence.compare import compare
+from harness.evidence.findings import render_claims
 from harness.evidence.power import Cost, render_plan
 from harness.evidence.rows import Row, fill_rows, left_out, left_out_line
 from harness.experiment import Experiment, parse

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tabulate import tabulate
-
 from harness import ROOT, plugins
-from harness.evidence.render import layout, scale
-from harness.evidence.rows import Row, left_out_line
-from harness.evidence.statistics import (
-    ALPHA,
-    BOOTSTRAP_FROM,
-    Comparison,
-    Interval,
-    Runs,
-    Summary,
-    Verdict,
-    against,
-    best,
-    compare,
-    min_p,
-    summarise,
-    verdict,
-)
+from harness.evidence.rows import Row
+from harness.evidence.statistics import Comparison, Runs, Summary, against, compare, holm, pairing, summarise
+from harness.evidence.verdicts import Aim, Verdict, verdict
 from harness.tables import TABLES, Claim, Column, named
 
 POWER = 0.8
@@ -44,6 +26,7 @@ class Evidence:
     rows: Sequence[Row]
     preset: str
     changed: bool  # whether settings differ from the preset's
+    beside: tuple[Evidence, ...] = ()  # the other tables whose claims are judged together with these
 
     @property
     def comparable(self) -> bool:
@@ -61,6 +44,21 @@ class Evidence:
         known = {row.label for row in self.rows if self.score.name in row.reported}
         return tuple(claim for claim in named(self.table).claims if {claim.more, claim.less} <= known)
 
+    @property
+    def deciding(self) -> bool:
+        """Return whether the claims are judged by this score: by one alone, the first of the table."""
+        return self.score == scores_of(self.table)[0]
+
+    @property
+    def testable(self) -> list[Claim]:
+        """Return the claims that are judged: those with a margin only at the paper's scale."""
+        return [claim for claim in self.claims if claim.margin is None or self.comparable]
+
+    @property
+    def together(self) -> int:
+        """Return how many claims are judged together, in this table and those beside it, whether run or not."""
+        return sum(len(one.testable) for one in (self, *self.beside))
+
     def gap(self, claim: Claim) -> float:
         """Return the gap that the paper reports, in points of the score."""
         paper = {row.label: row.reported for row in self.rows}
@@ -73,18 +71,26 @@ class Evidence:
         return f"{self.table}: {claim.more} ≈ {claim.less} within {claim.margin:.1f}"
 
 
-def evidence(table: str, score: str | None, rows: Sequence[Row], preset: str, changed: bool) -> Evidence:
-    """Return one score of a table, by default the first; UnknownName lists the tables or the scores."""
-    known = {column.name: column for column in named(table).columns if not column.gauge}
+def scores_of(table: str) -> list[Column]:
+    """Return the scores of a table, which are its columns without the gauges."""
+    return [column for column in named(table).columns if not column.gauge]
+
+
+def evidence(
+    table: str, score: str | None, rows: Sequence[Row], preset: str, changed: bool,
+    beside: Mapping[str, Sequence[Row]] | None = None,
+) -> Evidence:  # fmt: skip
+    """Return one score of a table, by default the first; UnknownName lists the tables or the scores.
+
+    `beside` are the rows of the tables whose claims are judged together with these: see judged_with.
+    """
+    known = {column.name: column for column in scores_of(table)}
     if not known:
-        raise plugins.unknown(
-            "table of scores",
-            table,
-            [name for name, one in TABLES.items() if not all(column.gauge for column in one.columns)],
-        )
+        raise plugins.unknown("table of scores", table, [name for name in TABLES if scores_of(name)])
     if score is not None and score not in known:
         raise plugins.unknown("score", score, known)
-    return Evidence(table, known[score or next(iter(known))], rows, preset, changed)
+    others = tuple(evidence(name, None, filled, preset, changed) for name, filled in (beside or {}).items())
+    return Evidence(table, known[score or next(iter(known))], rows, preset, changed, others)
 
 
 def published_noise(score: str) -> float | None:
@@ -94,13 +100,66 @@ def published_noise(score: str) -> float | None:
     return known.get(score)
 
 
-def judge(known: Evidence, claim: Claim, power: float = POWER) -> tuple[Comparison, Verdict]:
-    """Return the comparison of the two rows of a claim, and the verdict."""
-    runs = known.runs
-    found = compare(runs[claim.more], runs[claim.less])
-    return found, verdict(
-        found, known.gap(claim), claim.margin, known.comparable, published_noise(known.score.name), power
-    )
+def aim_of(known: Evidence, power: float = POWER) -> Aim:
+    """Return what the claims are tested with; the published noise holds at the paper's scale alone."""
+    return Aim(published_noise(known.score.name) if known.comparable else None, power, known.together)
+
+
+def compare_claims(known: Evidence) -> dict[str, Comparison]:
+    """Return claim → its two rows compared, with p adjusted by Holm over the claims that are judged together.
+
+    A claim that has not been run counts among them all the same, so that none is decided the sooner for it.
+    """
+    others = known.beside if known.deciding else ()
+    found = {one.name(claim): compare(one.runs[claim.more], one.runs[claim.less], claim.margin)
+             for one in (known, *others) for claim in one.claims}  # fmt: skip
+    tests = [one.name(claim) for one in (known, *others) for claim in one.testable] if known.deciding else []
+    ps = {name: found[name].p for name in tests}
+    adjusted = holm({name: 1.0 if p is None else p for name, p in ps.items()})
+    return {
+        name: found[name]._replace(holm=None if found[name].p is None else adjusted.get(name))
+        for name in map(known.name, known.claims)
+    }
+
+
+def judge(known: Evidence) -> dict[str, tuple[Comparison, Verdict]]:
+    """Return claim → its two rows compared, and the verdict."""
+    found, aim = compare_claims(known), aim_of(known)
+    if not known.deciding:
+        why = f"claims are judged by {scores_of(known.table)[0].name} alone"
+        return {name: (one, Verdict("not judged", why)) for name, one in found.items()}
+    return {
+        known.name(claim): (
+            found[known.name(claim)],
+            verdict(found[known.name(claim)], known.gap(claim), claim.margin, known.comparable, aim),
+        )
+        for claim in known.claims
+    }
+
+
+def headline(words: Sequence[str], leaders: Mapping[str, str]) -> str:
+    """Return in one sentence how many claims have which verdict, and which rows have the highest means.
+
+    `leaders`: table → the row that has the highest mean, controls included, and the score: leader.
+    """
+    counts = {word: words.count(word) for word in ("same direction", "not run")}
+    parts = [
+        f"{words.count('reproduced')} of {len(words)} claims reproduced",
+        *([f"{counts['same direction']} of the same direction"] if counts["same direction"] else []),
+        f"{words.count('contradicted')} contradicted",
+        f"{words.count('inconclusive')} undecided",
+        *([f"{counts['not run']} not run"] if counts["not run"] else []),
+    ]
+    if not set(words) - {"not judged"}:
+        parts = ["no claim is judged by this score" if words else "no claims"]
+    highest = [f"{leader} in {name}" if len(leaders) > 1 else leader for name, leader in leaders.items()]
+    return "; ".join([", ".join(parts), *([", ".join(highest)] if highest else [])])
+
+
+def leader(summaries: Mapping[str, Summary | None], score: str) -> str | None:
+    """Return which row has the highest mean, controls included; None where nothing was run."""
+    means = {label: row.mean for label, row in summaries.items() if row}
+    return f"{max(means, key=lambda label: means[label])} has the highest mean {score}" if means else None
 
 
 class Findings(NamedTuple):
@@ -110,6 +169,10 @@ class Findings(NamedTuple):
     summaries: dict[str, Summary | None]
     compared: dict[str, Comparison]  # every other row, less the baseline
     verdicts: dict[str, tuple[Comparison, Verdict]]  # claim → its two rows compared, and the verdict
+    judged: str  # by which score the claims are judged, and with those of which tables
+    tests: int  # claims that are judged together
+    pairing: float | None  # variance of a paired difference relative to that of independent rows
+    headline: str
 
 
 def findings(known: Evidence, baseline: str | None = None) -> Findings:
@@ -119,125 +182,16 @@ def findings(known: Evidence, baseline: str | None = None) -> Findings:
     if chosen not in runs:
         raise plugins.unknown("row", chosen, runs)
     summaries = {label: summarise(list(seeds.values())) for label, seeds in runs.items()}
-    verdicts = {known.name(claim): judge(known, claim) for claim in known.claims}
-    return Findings(chosen, summaries, against(runs, chosen), verdicts)
+    verdicts, first = judge(known), leader(summaries, known.score.heading)
+    names = sorted([known.table, *(one.table for one in known.beside)])
+    judged = f"{scores_of(known.table)[0].heading} in {' and '.join(names)}"
+    words = [verdict.word for _, verdict in verdicts.values()]
+    top = headline(words, {known.table: first} if first else {})
+    return Findings(
+        chosen, summaries, against(runs, chosen), verdicts, judged, known.together, pairing(runs), top
+    )  # fmt: skip
 
 
-def render_claims(known: Evidence, baseline: str | None, style: str) -> str:
-    """Return the findings as text, md or json."""
-    found = findings(known, baseline)
-    if style == "json":
-        return as_json(known, found)
-    parts = [
-        [f"Table {known.table}, {known.score.name}: what the evidence can decide", *scale(known.preset, known.changed)],
-        [summary_table(found.summaries, best(found.summaries), style)],
-        [f"less {found.baseline}, paired by seed:", "", comparison_table(found.compared, style)],
-        *([["claims of the paper:", "", *verdict_lines(found.verdicts, style)]] if found.verdicts else []),
-        [line for note in notes(found) for line in textwrap.wrap(note, 80)],
-        *([left] if (left := left_out_line(known.rows)) else []),
-    ]
-    return "\n\n".join("\n".join(part) for part in parts)
-
-
-def summary_table(summaries: dict[str, Summary | None], first: str | None, style: str) -> str:
-    """Return mean, n, spread and interval of every row; the best one, if any, is bold in md."""
-    bold = "**" if style == "md" else ""
-    lines = [
-        [f"{bold}{label}{bold}" if label == first else label, *summary_texts(row)] for label, row in summaries.items()
-    ]
-    return layout(["", "n", "mean", "std", "95 % interval"], lines, style)
-
-
-def summary_texts(row: Summary | None) -> list[str]:
-    """Return n, mean, std and interval as text; dashes stand for what is not known."""
-    if row is None:
-        return ["0", "–", "–", "–"]
-    few, many = row.trials
-    trials = f"{few}" if few == many else f"{few}–{many}"
-    return [f"{row.seeds} × {trials}", f"{row.mean:.2f}", decimals(row.std), interval_text(row.interval)]
-
-
-def comparison_table(compared: dict[str, Comparison], style: str) -> str:
-    """Return the differences, their intervals and the results of the permutation test."""
-    head = ["", "n", "difference", "95 % interval", "p", "Holm", "P(A>B)"]
-    return layout(head, [[label, *comparison_texts(row)] for label, row in compared.items()], style)
-
-
-def comparison_texts(row: Comparison) -> list[str]:
-    """Return a comparison as text; dashes stand for what n does not allow."""
-    return [str(row.seeds), decimals(row.difference, "+"), interval_text(row.interval), p_text(row.p),
-            p_text(row.holm), decimals(row.better)]  # fmt: skip
-
-
-def verdict_lines(verdicts: dict[str, tuple[Comparison, Verdict]], style: str) -> list[str]:
-    """Return each claim with its verdict and the difference that it rests on."""
-    behind = {name: difference_text(found) for name, (found, _) in verdicts.items()}
-    if style == "md":
-        lines = [[name, str(verdict), behind[name]] for name, (_, verdict) in verdicts.items()]
-        return [tabulate(lines, ["claim", "verdict", "ours"], tablefmt="pipe", disable_numparse=True)]
-    texts = [text for name, (_, one) in verdicts.items() for text in (name, f"    {one}", f"    {behind[name]}")]
-    return [text for text in texts if text.strip()]
-
-
-def difference_text(found: Comparison) -> str:
-    """Return a difference, its interval and n; nothing where no seed is shared."""
-    return (
-        f"{decimals(found.difference, '+')} {interval_text(found.interval)}, n = {found.seeds}" if found.seeds else ""
-    )
-
-
-def notes(found: Findings) -> list[str]:
-    """Return, a sentence each, what the numbers rest on and what so few seeds cannot show."""
-    first = best(found.summaries)
-    fewest = min((row.seeds for row in found.compared.values() if row.seeds), default=0)
-    if not fewest:
-        return ["n = 0: no row shares a seed with the baseline, so nothing can be compared."]
-    lines = [
-        f"Best row: {first}; its interval lies above all others." if first
-        else "Best row: none, because intervals overlap or are missing.",
-        "n: pre-training seeds × fine-tuning trials. std: standard deviation of the seeds' means. P(A>B): probability "
-        "that a run of the row scores higher than a run of the baseline; ties count half. Intervals: Student's t on "
-        f"the seeds' means, from {BOOTSTRAP_FROM} seeds on the hierarchical bootstrap.",
-        "Verdicts: each rests on one 95 % interval, so without any true difference 1 in 20 is wrong.",
-    ]  # fmt: skip
-    if fewest == 1:
-        return [*lines, "n = 1: a difference, but no spread, interval or p."]
-    tested = sum(row.p is not None for row in found.compared.values())
-    alone, all_rows = (next(n for n in range(2, 99) if rows * min_p(n) < ALPHA) for rows in (1, tested))
-    return [
-        *lines,
-        f"p: two-sided sign-flip test. With n = {fewest} it cannot be less than {p_text(min_p(fewest))}: p < 0.05 "
-        f"needs {alone} seeds, and {all_rows} seeds where Holm adjusts for {tested} rows.",
-    ]
-
-
-def as_json(known: Evidence, found: Findings) -> str:
-    """Return the findings for programs; null stands for what n does not allow."""
-    content = {
-        "table": known.table,
-        "score": known.score.name,
-        "preset": known.preset,
-        "comparable": known.comparable,
-        "rows": {label: row and row._asdict() for label, row in found.summaries.items()},
-        "best": best(found.summaries),
-        "baseline": found.baseline,
-        "against": {label: row._asdict() for label, row in found.compared.items()},
-        "claims": {name: {"verdict": verdict.word, "why": verdict.why, **compared._asdict()}
-                   for name, (compared, verdict) in found.verdicts.items()},
-    }  # fmt: skip
-    return json.dumps(content, indent=2, ensure_ascii=False)
-
-
-def decimals(value: float | None, sign: str = "") -> str:
-    """Return a number with two decimals, or a dash."""
-    return "–" if value is None else f"{value:{sign}.2f}"
-
-
-def p_text(p: float | None) -> str:
-    """Return a probability with three decimals, never as zero, or a dash."""
-    return "–" if p is None else f"{p:.3f}" if p >= 0.0005 else "<0.001"
-
-
-def interval_text(ends: Interval | None) -> str:
-    """Return an interval, or a dash."""
-    return "–" if ends is None else f"[{ends.low:.2f}, {ends.high:.2f}]"
+def judged_with(name: str) -> list[str]:
+    """Return the other tables whose claims are judged together with a table's: of the paper's tables, all others."""
+    return [other for other, table in TABLES.items() if table.claims and other != name] if name in TABLES else []

@@ -1,18 +1,21 @@
-"""What deciding the paper's claims costs: seeds for a power, the runs that are missing and their hours."""
+"""What deciding the paper's claims costs: seeds for a power, the runs that are missing, their commands and hours."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
-from harness.evidence.claims import Evidence, published_noise
+from harness.evidence.claims import Evidence, aim_of, compare_claims, scores_of
 from harness.evidence.render import layout, scale
 from harness.evidence.rows import Row, left_out_line
-from harness.evidence.statistics import compare, effect_to_detect, seeds_needed
+from harness.evidence.statistics import Comparison
+from harness.evidence.verdicts import LEAST_SEEDS, MEASURED_FROM, Aim, seeds_needed
 from harness.tables import Claim
 
-MEASURED_FROM = 3  # shared seeds from which on their own spread is used instead of the published one
+Missing = dict[str, list[int]]  # row → the seeds that it lacks
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,18 @@ class Cost:
     hours: float
     unit: str  # GPU-hours, CPU-hours or device-hours
     source: str
+
+
+class Need(NamedTuple):
+    """The seeds that a claim needs, whose rows' differences have this noise."""
+
+    claim: Claim
+    pairs: int  # seeds that both rows have
+    noise: float | None  # standard deviation of the differences; None: not known
+    measured: bool  # the noise, here; else published
+    paper: int | None  # seeds that decide if the gap is the paper's; None: not known
+    gap: float | None  # as seen here; None without a pair
+    seen: int | None  # seeds that decide if the gap is as seen
 
 
 def recorded_cost(rows: Sequence[Row]) -> Cost | None:
@@ -37,46 +52,103 @@ def recorded_cost(rows: Sequence[Row]) -> Cost | None:
     return Cost(mean, unit, f"mean of {len(facts)} recorded runs, {', '.join(devices)}")
 
 
-def render_plan(known: Evidence, power: float, cost: Cost) -> str:
-    """Return, as text, the seeds that each claim needs at this power, the missing runs and their hours."""
-    lines: list[list[str]] = []
-    missing: dict[str, int] = {}
-    for claim in known.claims:
-        if claim.margin is not None and not known.comparable:
-            lines.append([known.name(claim), "", "–", "–", "–"])
-            continue
-        std, seeds, source = noise_and_seeds(known, claim, power)
-        if std is None:
-            lines.append([known.name(claim), "not known", "–", "–", "–"])
-            continue
-        pair = {label: max(0, seeds - len(known.runs[label])) for label in (claim.more, claim.less)}
-        missing |= {label: max(count, missing.get(label, 0)) for label, count in pair.items()}
-        runs = sum(pair.values())
-        lines.append([known.name(claim), f"{std:.2f} {source}", f"{seeds:,}", f"{runs:,}", f"{runs * cost.hours:,.1f}"])
-    total = sum(missing.values())
-    lines.append(["all claims, a row's runs shared", "", "", f"{total:,}", f"{total * cost.hours:,.1f}"])
+def needs(known: Evidence, power: float) -> list[Need]:
+    """Return what every claim needs that is judged; ValueError for a power that is not between 0 and 1."""
+    aim = aim_of(known, power)
+    seeds_needed(1.0, 1.0, power)
+    compared = compare_claims(known)
+    return [need(known, claim, aim, compared[known.name(claim)]) for claim in known.testable]
+
+
+def need(known: Evidence, claim: Claim, aim: Aim, found: Comparison) -> Need:
+    """Return what one claim needs; where nothing tells the noise, the least seeds, which measure it."""
+    noise = aim.noise(found)
+    paper = LEAST_SEEDS if noise is None else aim.seeds(found, known.gap(claim), claim.margin)
+    seen = None if found.difference is None else aim.seeds(found, found.difference, claim.margin)
+    return Need(claim, found.seeds, noise, found.seeds >= MEASURED_FROM, paper, found.difference, seen)
+
+
+def missing(known: Evidence, wanted: Mapping[Claim, int]) -> Missing:
+    """Return the seeds that rows lack for claims to have so many pairs: first those that only one row of a pair has."""
+    runs = known.runs
+    lacking: dict[str, set[int]] = {}
+    for claim, pairs in wanted.items():
+        rows = claim.more, claim.less
+        seeds = {*range(pairs + sum(map(len, runs.values()))), *(seed for row in runs.values() for seed in row)}
+        half = [(sum(seed not in runs[label] for label in rows), -sum(seed in row for row in runs.values()), seed)
+                for seed in seeds]  # fmt: skip
+        for _, _, seed in sorted(half)[:pairs]:
+            for label in rows:
+                if seed not in runs[label]:
+                    lacking.setdefault(label, set()).add(seed)
+    return {label: sorted(lacking[label]) for label in runs if label in lacking}
+
+
+def commands(known: Evidence, lacking: Missing, place: str) -> list[str]:
+    """Return one line of shell for each row that lacks seeds; `place`: options of where the records lie."""
+    lines = []
+    for row in known.rows:
+        if row.missing is None and (seeds := lacking.get(row.label)):
+            line, many = f"harness run {row.options}{place} --seed", len(seeds) > 1
+            lines.append(f"for s in {listed(seeds)}; do {line} $s; done" if many else f"{line} {seeds[0]}")
+    return lines
+
+
+def listed(seeds: Sequence[int]) -> str:
+    """Return sorted seeds as a shell takes them, three or more in a row as $(seq FIRST LAST)."""
+    parts = [[seed for _, seed in run] for _, run in groupby(enumerate(seeds), lambda one: one[1] - one[0])]
+    return " ".join(f"$(seq {one[0]} {one[-1]})" if len(one) > 2 else " ".join(map(str, one)) for one in parts)
+
+
+def render_plan(known: Evidence, power: float, cost: Cost, place: str = "") -> str:
+    """Return, as text, the seeds that each claim needs at this power, the missing runs, their hours and commands."""
+    wanted = needs(known, power)
+    paper = {one.claim: one.paper for one in wanted if one.paper is not None}
+    seen = {one.claim: one.seen for one in wanted if one.seen is not None}
+    lines = [line for one in wanted for line in need_lines(known, one, cost)]
+    totals = [(name, missing(known, target))
+              for name, target in (("the paper's gaps", paper), ("the gaps seen", seen)) if target]  # fmt: skip
+    for name, lacking in totals:
+        lines.append([f"all claims, for {name}", "", "", "", *count_texts(lacking, cost)])
+    todo = [(name, commands(known, lacking, place)) for name, lacking in totals]
     return "\n".join([
-        f"Table {known.table}, {known.score.name}: seeds n that decide each claim with power {power:g}, two-sided 5 %",
+        f"Table {known.table}, {known.score.name}: seeds n that decide each claim with power {power:g}",
         *scale(known.preset, known.changed),
         "",
-        layout(["claim, with the paper's gap", "noise", "n", "runs", "hours"], lines, "text"),
+        layout(["claim", "gap", "noise", "n", "runs", "hours"], lines, "text"),
+        *(f"{known.name(claim)}: only at the paper's scale"
+          for claim in known.claims if claim not in known.testable),
+        *([] if known.deciding else [f"Claims are judged by {scores_of(known.table)[0].heading} alone."]),
         "",
+        "n: pairs, which are seeds that both rows have, for a paired t test at two-sided",
+        f"5 %, shared by the {known.together} claims that are judged together; at least {LEAST_SEEDS}. Of a claim",
+        "with ≈, to reach the nearer end of its margin. First line of a claim: for the",
+        "gap of the paper, in its points; second: for the gap seen here.",
         "noise: standard deviation of the difference of two rows on one seed, measured",
-        "here; or, at the paper's scale, √2 × the published one of a fine-tuning, which",
-        "does not contain that of the pre-training seeds. Measured on 3 seeds, the true",
-        "one may be half or six times as large (on 10: 0.7 to 1.8 times).",
-        "n: seeds for a paired t test; of a claim with ≈, to reach the nearer end of its",
-        "margin, which holds only at the paper's scale. runs: one fine-tuning each.",
+        f"here from {MEASURED_FROM} pairs on. Measured on 3 seeds, the true one may be half or six times",
+        "as large (on 10: 0.7 to 1.8 times). *: before, at the paper's scale, √2 × the",
+        "published one of a fine-tuning, which does not contain that of the pre-training",
+        f"seeds. –: not known, and n is that of a first look, {LEAST_SEEDS}.",
+        "runs: missing here, one pre-training and fine-tuning each.",
         f"hours: {cost.unit}, {cost.hours:.2g} a run:",
         f"  {cost.source}",
         *left_out_line(known.rows),
+        *(line for name, made in todo if made for line in ("", f"The missing runs for {name}:", *made)),
     ])  # fmt: skip
 
 
-def noise_and_seeds(known: Evidence, claim: Claim, power: float) -> tuple[float | None, int, str]:
-    """Return the noise of a claim's difference, the seeds that the claim needs, and where the noise is from."""
-    found = compare(known.runs[claim.more], known.runs[claim.less])
-    measured = found.std if found.seeds >= MEASURED_FROM else None
-    std = published_noise(known.score.name) if measured is None else measured
-    source = "paper" if measured is None else f"n={found.seeds}"
-    return std, 0 if std is None else seeds_needed(effect_to_detect(known.gap(claim), claim.margin), std, power), source
+def need_lines(known: Evidence, one: Need, cost: Cost) -> list[list[str]]:
+    """Return a claim's two lines of the table: for the paper's gap and for the gap seen."""
+    noise = "–" if one.noise is None else f"{one.noise:.2f}{'' if one.measured else '*'}"
+    sign = ">" if one.claim.margin is None else "≈"
+    pairs = f"seen, {one.pairs} pair{'' if one.pairs == 1 else 's'}" if one.pairs else "no pair yet"
+    gaps = f"{known.gap(one.claim):.1f}", "–" if one.gap is None else f"{one.gap:+.2f}"
+    first, second = ([f"{seeds:,}", *count_texts(missing(known, {one.claim: seeds}), cost)] if seeds else ["–"] * 3
+                     for seeds in (one.paper, one.seen))  # fmt: skip
+    return [[f"{one.claim.more} {sign} {one.claim.less}", gaps[0], noise, *first], [f"– {pairs}", gaps[1], "", *second]]
+
+
+def count_texts(lacking: Missing, cost: Cost) -> list[str]:
+    """Return the number of runs and their hours as text."""
+    runs = sum(map(len, lacking.values()))
+    return [f"{runs:,}", f"{runs * cost.hours:,.1f}"]

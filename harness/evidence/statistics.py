@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,6 @@ ALPHA = 0.05  # two-sided
 BOOTSTRAP_FROM = 10  # seeds with different means
 RESAMPLES = 2000  # of the bootstrap
 EXACT_UP_TO = 16384  # sign patterns; of more, so many are drawn
-NORMAL_FROM = 1000  # seeds from which on Student's t is close to the normal distribution
 
 Floats = NDArray[np.float64]
 Scores = Sequence[Sequence[float]]  # seeds × trials; a seed may have fewer trials than another
@@ -50,20 +51,11 @@ class Comparison(NamedTuple):
     difference: float | None  # mean over the seeds
     std: float | None  # of the seeds' differences, from 2 seeds on
     interval: Interval | None  # of the difference, from 2 seeds on
-    p: float | None  # of a two-sided sign-flip permutation test, from 2 seeds on
-    min_p: float | None  # the least that p can be with so many seeds
-    holm: float | None  # p adjusted by Holm for all rows compared
+    p: float | None  # two-sided, of the test that the interval is of, from 2 seeds on
+    holm: float | None  # p adjusted by Holm for all that is compared or claimed together
+    sign_p: float | None  # of a two-sided sign-flip permutation test, from 2 seeds on
+    min_p: float | None  # the least that sign_p can be with so many seeds
     better: float | None  # P(A > B) of any two runs; ties count half
-
-
-class Verdict(NamedTuple):
-    """What the runs say about one claim."""
-
-    word: str  # reproduced, same direction, inconclusive, contradicted or not run
-    why: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.word} ({self.why})" if self.why else self.word
 
 
 def summarise(scores: Scores) -> Summary | None:
@@ -95,17 +87,33 @@ def interval(scores: Scores) -> Interval | None:
     if len(scores) < 2:
         return None
     means = seed_means(scores)
-    if len(np.unique(means)) >= BOOTSTRAP_FROM:
-        low, high = pivots(scores)
+    if many(means):
+        low, high = np.percentile(pivots(frozen(scores)), [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)])
     else:
-        high = float(stats.t.ppf(1 - ALPHA / 2, len(means) - 1))
+        high = stats.t.ppf(1 - ALPHA / 2, len(means) - 1)
         low = -high
-    centre, error = float(means.mean()), float(means.std(ddof=1)) / math.sqrt(len(means))
-    return Interval(centre - high * error, centre - low * error)
+    centre, error = float(means.mean()), standard_error(means)
+    return Interval(centre - float(high) * error, centre - float(low) * error)
 
 
-def pivots(scores: Scores) -> tuple[float, float]:
-    """Return the quantiles of (mean of a resample − mean) / its standard error, in the hierarchical bootstrap."""
+def many(means: Floats) -> bool:
+    """Return whether there are enough seeds for the bootstrap."""
+    return len(np.unique(means)) >= BOOTSTRAP_FROM
+
+
+def standard_error(means: Floats) -> float:
+    """Return the standard error of the mean of 2 or more seeds' means."""
+    return float(means.std(ddof=1)) / math.sqrt(len(means))
+
+
+def frozen(scores: Scores) -> tuple[tuple[float, ...], ...]:
+    """Return scores as a key of a cache."""
+    return tuple(map(tuple, scores))
+
+
+@lru_cache(maxsize=256)  # the interval and every p are of the same resamples
+def pivots(scores: tuple[tuple[float, ...], ...]) -> Floats:
+    """Return (mean of a resample − mean) / its standard error for every resample of the hierarchical bootstrap."""
     from scipy import stats
 
     chance, counts = np.random.default_rng(0), np.array([len(trials) for trials in scores])
@@ -122,20 +130,57 @@ def pivots(scores: Scores) -> tuple[float, float]:
         return pivots
 
     result = stats.bootstrap((np.arange(len(scores)),), pivot, n_resamples=RESAMPLES, batch=RESAMPLES, vectorized=True,
-                            confidence_level=1 - ALPHA, method="percentile", rng=chance)  # fmt: skip
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+                            method="percentile", rng=chance)  # fmt: skip
+    drawn: Floats = result.bootstrap_distribution
+    return drawn
 
 
-def compare(ours: Runs, theirs: Runs) -> Comparison:
-    """Return one row less another, paired by seed."""
-    shared = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
-    gap = summarise([differences(first, second) for first, second in shared])
-    better = probability_better(ours.values(), theirs.values())
+def p_value(scores: Scores, margin: float | None = None) -> float | None:
+    """Return the two-sided p of the test that the interval is of; None with fewer than 2 seeds.
+
+    It tests that the mean is zero. With a margin it tests on which side of it the mean's size lies, by one-sided tests
+    at both ends: the mean lies within ± margin if both say so, and outside if one does.
+    """
+    if len(scores) < 2:
+        return None
+    if margin is None:
+        return min(1.0, 2 * min(tails(scores, 0.0)))
+    (low, above), (below, high) = tails(scores, margin), tails(scores, -margin)
+    return min(1.0, 2 * min(max(low, high), above, below))
+
+
+def tails(scores: Scores, mean: float) -> tuple[float, float]:
+    """Return the chances of scores as low and as high as these, if this were the true mean.
+
+    Where the interval is the bootstrap's, each is the greater of the bootstrap's and Student's: far out, where Holm's
+    adjustment looks, the bootstrap of 10 seeds alone is too bold.
+    """
+    from scipy import stats
+
+    means = seed_means(scores)
+    change, error = float(means.mean()) - mean, standard_error(means)
+    if error == 0:
+        return float(change >= 0), float(change <= 0)
+    low, high = (float(tail(change / error, len(means) - 1)) for tail in (stats.t.cdf, stats.t.sf))
+    if many(means):
+        drawn = pivots(frozen(scores))
+        low = max(low, (1 + int(np.sum(drawn <= change / error))) / (1 + len(drawn)))
+        high = max(high, (1 + int(np.sum(drawn >= change / error))) / (1 + len(drawn)))
+    return low, high
+
+
+def compare(ours: Runs, theirs: Runs, margin: float | None = None) -> Comparison:
+    """Return one row less another, paired by seed; p as in p_value, with its margin."""
+    pairs = {seed: (ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())}
+    scores = [differences(first, second) for first, second in pairs.values()]
+    gap, better = summarise(scores), probability_better(ours.values(), theirs.values())
     if gap is None:
-        return Comparison(0, None, None, None, None, None, None, better)
-    p = sign_flip([float(np.mean(first) - np.mean(second)) for first, second in shared])
-    least = None if p is None else min_p(gap.seeds)
-    return Comparison(gap.seeds, gap.mean, gap.std, gap.interval, p, least, None, better)
+        return Comparison(0, None, None, None, None, None, None, None, better)
+    flips = sign_flip([float(np.mean(first) - np.mean(second)) for first, second in pairs.values()])
+    least = None if flips is None else min_p(gap.seeds)
+    return Comparison(
+        gap.seeds, gap.mean, gap.std, gap.interval, p_value(scores, margin), None, flips, least, better
+    )  # fmt: skip
 
 
 def differences(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
@@ -173,14 +218,34 @@ def probability_better(ours: Collection[Sequence[float]], theirs: Collection[Seq
 
 def against(table: Mapping[str, Runs], baseline: str) -> dict[str, Comparison]:
     """Return every other row less the baseline, with p adjusted by Holm over the rows that have a p."""
-    from statsmodels.stats.multitest import multipletests
-
     compared = {label: compare(runs, table[baseline]) for label, runs in table.items() if label != baseline}
-    tested = {label: row.p for label, row in compared.items() if row.p is not None}
-    if tested:
-        for label, adjusted in zip(tested, multipletests(list(tested.values()), method="holm")[1], strict=True):
-            compared[label] = compared[label]._replace(holm=float(adjusted))
-    return compared
+    adjusted = holm({label: row.p for label, row in compared.items() if row.p is not None})
+    return {label: row._replace(holm=adjusted.get(label)) for label, row in compared.items()}
+
+
+def holm(ps: Mapping[str, float]) -> dict[str, float]:
+    """Return each p adjusted by Holm: below 5 % for any true null with a chance of at most 5 % over all of them."""
+    adjusted, most = {}, 0.0
+    for place, name in enumerate(sorted(ps, key=lambda name: ps[name])):
+        most = max(most, min(1.0, (len(ps) - place) * ps[name]))
+        adjusted[name] = most
+    return adjusted
+
+
+def pairing(table: Mapping[str, Runs]) -> float | None:
+    """Return the variance of a difference of two rows paired by seed, relative to that of independent rows.
+
+    Below 1, pairing helps. Pooled over all pairs of rows, each over the seeds that both have; None where no pair
+    shares 2 seeds or nothing varies.
+    """
+    paired = independent = 0.0
+    for ours, theirs in combinations(table.values(), 2):
+        shared = sorted(ours.keys() & theirs.keys())
+        if len(shared) > 1:
+            first, second = (seed_means([row[seed] for seed in shared]) for row in (ours, theirs))
+            paired += float(np.var(first - second, ddof=1))
+            independent += float(np.var(first, ddof=1) + np.var(second, ddof=1))
+    return paired / independent if independent else None
 
 
 def best(summaries: Mapping[str, Summary | None]) -> str | None:
@@ -191,67 +256,3 @@ def best(summaries: Mapping[str, Summary | None]) -> str | None:
         return None
     first, *rest = sorted(ends, key=lambda label: ends[label].low, reverse=True)
     return first if all(ends[first].low > ends[label].high for label in rest) else None
-
-
-def seeds_needed(gap: float, std: float, power: float) -> int:
-    """Return the seeds at which a paired t test at 5 % detects a gap with this power; std: of their differences."""
-    from scipy import stats
-    from statsmodels.stats.power import TTestPower
-
-    if not 0 < power < 1:
-        raise ValueError(f"power {power:g}: more than 0 and less than 1 was expected")
-    if std == 0:
-        return 2
-    size = gap / std
-    seeds: int = max(2, math.ceil(((stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(power)) / size) ** 2))
-    while (
-        seeds < NORMAL_FROM and TTestPower().power(size, seeds, ALPHA) < power
-    ):  # it is nan beyond 1 − 10⁻⁹, which ends the loop
-        seeds += 1
-    return seeds
-
-
-def verdict(
-    found: Comparison, gap: float, margin: float | None, comparable: bool, std: float | None, power: float
-) -> Verdict:
-    """Return the verdict on the claim that a gap is positive or, with a margin, that two rows differ by less than it.
-
-    Gap and margin are in points of the score. If our scores are not comparable with the paper's, a direction can be
-    confirmed but no gap reproduced, and a margin says nothing. `std` is the published standard deviation of a
-    difference, used where too few seeds have measured one; None if there is none.
-    """
-    if found.difference is None:
-        return Verdict("not run", "" if found.better is None else "no seed that both rows have")
-    if margin is not None and not comparable:
-        return Verdict("inconclusive", "the margin holds only at the paper's scale")
-    if found.std is None or found.interval is None:
-        count = "2 or more" if std is None else f"{seeds_needed(effect_to_detect(gap, margin), std, power):,}"
-        return Verdict("inconclusive", f"n needed: {count}")
-    (low, high), where = found.interval, "" if comparable else "at this scale"
-    if margin is not None:
-        if -margin < low and high < margin:
-            return Verdict("reproduced")
-        if low >= margin or high <= -margin:
-            return Verdict("contradicted")
-    elif low > 0:
-        return Verdict("reproduced" if comparable and low <= gap <= high else "same direction", where)
-    elif high < 0:
-        return Verdict("contradicted", where)
-    return Verdict("inconclusive", needed(found, gap, margin, found.std, power))
-
-
-def effect_to_detect(gap: float, margin: float | None) -> float:
-    """Return the effect size to detect: the gap itself, or its distance to the nearer end of ± margin."""
-    return abs(gap) if margin is None else abs(margin - abs(gap))
-
-
-def needed(found: Comparison, gap: float, margin: float | None, noise: float, power: float) -> str:
-    """Return the n that decides if the gap is the paper's; with so many seeds already here, if it is as measured."""
-    assert found.difference is not None
-    seeds = seeds_needed(effect_to_detect(gap, margin), noise, power)
-    if seeds > found.seeds:
-        return f"n needed: {seeds:,}"
-    left = effect_to_detect(found.difference, margin)
-    if left == 0:
-        return "n needed: no number decides a tie"
-    return f"n needed: {max(seeds_needed(left, noise, power), found.seeds + 1):,} at so small a difference"

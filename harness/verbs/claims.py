@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from harness.evidence import claims
+from harness.evidence import claims, findings
+from harness.evidence.claims import judged_with
 from harness.evidence.rows import fill_rows
 from harness.experiment import Options, add_settings
 from harness.settings import read_options
@@ -29,6 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Print what the evidence can decide."""
     asked = read_options(Options, args)
-    rows = fill_rows(args.name, asked.shared, options.read_records(args.name, args.results), args.row)
-    evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed)
-    say(claims.render_claims(evidence, args.baseline, args.format))
+    known = options.read_records(args.name, args.results)
+    rows = fill_rows(args.name, asked.shared, known, args.row)
+    beside = {name: fill_rows(name, asked.shared, known) for name in judged_with(args.name)}
+    evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed, beside)
+    say(findings.render_claims(evidence, args.baseline, args.format))

@@ -6,8 +6,12 @@ Example: harness plan A1 --power 0.8
 from __future__ import annotations
 
 import argparse
+import shlex
+from pathlib import Path
 
+from harness import ROOT
 from harness.evidence import claims, power
+from harness.evidence.claims import judged_with
 from harness.evidence.rows import fill_rows
 from harness.experiment import Options, add_settings, parse
 from harness.settings import read_options
@@ -20,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the table, the score, the power and the machine that is measured where no run tells the cost."""
     options.add_table(parser)
     options.add_score(parser)
-    parser.add_argument("--power", metavar="P", type=float, default=0.8, help="chance to find the paper's gap (0.8)")
+    parser.add_argument("--power", metavar="P", type=float, default=0.8, help="chance to decide a claim (0.8)")
     options.add_results(parser)
     add_settings(parser)
     options.add_machine(parser)
@@ -29,10 +33,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Print what deciding costs: at the time of the recorded runs, or as `location` takes here."""
     asked = read_options(Options, args)
-    rows = fill_rows(args.name, asked.shared, options.read_records(args.name, args.results))
-    evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed)
+    known = options.read_records(args.name, args.results)
+    rows = fill_rows(args.name, asked.shared, known)
+    beside = {name: fill_rows(name, asked.shared, known) for name in judged_with(args.name)}
+    evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed, beside)
     cost = power.recorded_cost(rows) or estimated_cost(asked, read_options(MachineOptions, args))
-    say(power.render_plan(evidence, args.power, cost))
+    say(power.render_plan(evidence, args.power, cost, place_of(args.results)))
+
+
+def place_of(results: Path) -> str:
+    """Return the option that lets a command write beside these records; nothing for the usual folder."""
+    return "" if results == ROOT / "results" else f" --results {shlex.quote(str(results))}"
 
 
 def estimated_cost(asked: Options, options: MachineOptions) -> power.Cost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from harness.evidence import claims
+from harness.evidence import findings
 from harness.evidence.compare import flat
 from harness.evidence.rows import Row, trial_of, without_seed
 from harness.evidence.rows import settings_of as record_of
@@ -71,7 +71,7 @@ def run_grid(runs: Sequence[Record], machines: Sequence[tuple[str, str]], counte
     head = ["run", "counts", "seed", "trial", *scores, "status", "commit", "machine", "seconds", "data", "evaluated on"]
     lines = [
         [run.id, "yes" if run.id in counted else "no", *map(str, trial_of(run)),
-         *(claims.decimals((run.scores or {}).get(name)) for name in scores), str(run.status), commit_of(run),
+         *(findings.decimals((run.scores or {}).get(name)) for name in scores), str(run.status), commit_of(run),
          letter(machines.index(machine_of(run))), seconds_of(run),
          *(str(run.fingerprint(part) or "–")[:12] for part in ("data", "benchmark_data"))] for run in runs
     ]  # fmt: skip

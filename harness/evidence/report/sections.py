@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from harness.evidence import claims
+from harness.evidence import claims, findings
+from harness.evidence.claims import judged_with
 from harness.evidence.render import SPREAD, gap_commands, headings, number_text, our_text, text_lines, unfillable
 from harness.evidence.report.appendix import Grid
 from harness.evidence.report.pictures import forest, plot
 from harness.evidence.report.source import Source
 from harness.evidence.rows import Row, left_out_line
-from harness.evidence.statistics import Comparison, Verdict, summarise
+from harness.evidence.statistics import Comparison, summarise
+from harness.evidence.verdicts import DECIDED, Verdict
 from harness.tables import Column, named
-
-DECIDED = ("reproduced", "same direction", "contradicted")
 
 
 class ClaimLine(NamedTuple):
@@ -37,6 +37,7 @@ class ScoreSection(NamedTuple):
     claims: list[ClaimLine]
     notes: list[str]
     forest: Markup | None  # None where nothing can be compared
+    leader: str | None = None  # the row with the highest mean, in words
 
 
 class Section(NamedTuple):
@@ -81,7 +82,7 @@ def number_grid(name: str, rows: Sequence[Row], scores: Sequence[Column]) -> Gri
 def score_texts(row: Row, score: Column) -> list[str]:
     """Return the paper's number, ours and its interval as text."""
     summary = summarise([*row.seeds(score).values()])
-    return [number_text(row.reported.get(score.name), score), our_text(row, score), claims.summary_texts(summary)[-1]]
+    return [number_text(row.reported.get(score.name), score), our_text(row, score), findings.summary_texts(summary)[-1]]
 
 
 def gauge_grid(name: str, rows: Sequence[Row]) -> Grid:
@@ -93,38 +94,41 @@ def gauge_grid(name: str, rows: Sequence[Row]) -> Grid:
 
 def score_section(source: Source, name: str, rows: Sequence[Row], score: Column) -> ScoreSection:
     """Return the comparisons, verdicts and the forest plot of one score."""
-    evidence = claims.evidence(name, score.name, rows, source.preset, source.changed)
+    beside = {other: source.rows(other) for other in judged_with(name)}
+    evidence = claims.evidence(name, score.name, rows, source.preset, source.changed, beside)
     found = claims.findings(evidence)
-    lines = [[label, *claims.comparison_texts(one), claims.p_text(one.min_p)] for label, one in found.compared.items()]
-    head = ["", "n", "difference", "95 % interval", "p", "Holm", "P(A>B)", "least p"]
-    grid = Grid(f"{score.heading}: each row less {found.baseline}, paired by seed", head, lines)
+    lines = [
+        [label, *findings.comparison_texts(one), findings.p_text(one.min_p)] for label, one in found.compared.items()
+    ]
+    head = ["", "n", "difference", "95 % interval", "p", "Holm", "signs", "P(A>B)", "least of signs"]
+    grid = Grid(f"{score.heading}: difference of each row from {found.baseline}, paired by seed", head, lines)
     compared = any(one.seeds for one in found.compared.values())
     drawn = forest(rows, score, found.baseline) if compared else None
     verdicts = [claim_line(*one) for one in found.verdicts.items()]
-    return ScoreSection(score.heading, found.baseline, grid, verdicts, claims.notes(found), drawn)
+    return ScoreSection(score.heading, found.baseline, grid, verdicts, findings.notes(found), drawn,
+                        claims.leader(found.summaries, score.heading))  # fmt: skip
 
 
 def claim_line(name: str, judged: tuple[Comparison, Verdict]) -> ClaimLine:
     """Return a claim with its verdict and the difference that it rests on."""
     comparison, verdict = judged
-    return ClaimLine(name, verdict.word, verdict.why, claims.difference_text(comparison))
+    return ClaimLine(name, verdict.word, verdict.why, findings.difference_text(comparison))
 
 
 def summary(sections: Sequence[Section], comparable: bool) -> list[str]:
     """Return the sentences that open the page: which claims of the paper are decided, and which are not."""
     lines = [line for one in sections if one.scores for line in one.scores[0].claims]
-    if not lines:
-        return ["The tables of this report make no claims, so there is nothing to decide."]
+    leaders = {one.name: one.scores[0].leader for one in sections if one.scores and one.scores[0].leader}
+    sentences = [f"{claims.headline([line.word for line in lines], leaders)}."]
     by_word: dict[str, list[str]] = {}
     for line in lines:
         by_word.setdefault(line.word, []).append(line.name)
-    decided = [f"{name} ({word})" for word in DECIDED for name in by_word.get(word, [])]
-    sentences = [f"These runs decide {len(decided) or 'none'} of the paper’s {len(lines)} claims about these tables"]
-    sentences[0] += f": {'; '.join(decided)}." if decided else "."
+    if decided := [f"{name} ({word})" for word in DECIDED for name in by_word.get(word, [])]:
+        sentences.append(f"Decided: {'; '.join(decided)}.")
     if inconclusive := by_word.get("inconclusive"):
         sentences.append(f"Not decided, because the runs differ too much or are too few: {'; '.join(inconclusive)}.")
     if missing := by_word.get("not run"):
         sentences.append(f"Not tested, because runs are missing: {'; '.join(missing)}.")
-    if not comparable:
+    if lines and not comparable:
         sentences.append("The settings are not the paper’s, so no gap can be reproduced, only its direction.")
     return sentences
