@@ -124,14 +124,14 @@ def test_a_score_lies_at_its_run_s_gauge(results: Path) -> None:
      ("gauges --against steps", "no table of scores 'gauges'"), ("A1 --against gauges --score ap", "no score 'ap'"),
      ("A2 --against gauges", "nothing to draw against gauges"), ("A2 --against steps", "against steps")],
 )  # fmt: skip
-def test_what_cannot_be_drawn_is_said_in_one_line(
+def test_what_cannot_be_drawn_is_said_in_one_line_and_its_choices(
     words: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path, "location", 5.0, steps=0)
     assert main(["plot", *words.split(), "--results", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert said in told
-    assert told.count("\n") == 1
+    assert all(line.startswith("  ") for line in told.splitlines()[1:])  # choices, one a line
 
 
 def test_rows_of_one_s_own_are_drawn_as_text_with_a_look_of_their_own(tmp_path: Path) -> None:
