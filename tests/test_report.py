@@ -117,6 +117,7 @@ def test_the_same_records_give_the_same_bytes_and_name_no_machine(tmp_path: Path
 
 def test_hostile_records_come_out_as_text(tmp_path: Path) -> None:
     facts = {"versions": {BAD: BAD}}
+    run_id = parse(["--strategy", "location"]).run_id
     told = {
         "notes": [BAD],
         "doubts": ["of an older record"],
@@ -127,7 +128,7 @@ def test_hostile_records_come_out_as_text(tmp_path: Path) -> None:
     plant(
         tmp_path,
         "--strategy location",
-        f"a{BAD.replace('/', '')}",
+        f"a{BAD.replace('/', '')}{run_id[run_id.index('-s0-') :]}",
         scores={"AP": 1.0, BAD: 2.0},
         provenance={**facts, **told},
     )
