@@ -37,7 +37,7 @@ from harness.evidence.figures import models
 from harness.evidence.render import render
 from harness.evidence.rows import fill_rows
 from harness.experiment import Pretraining
-from harness.settings import describe, restore
+from harness.settings import describe, digest, restore
 from harness.terminal import one_line
 from methods import views
 from methods.recipe import Recipe
@@ -46,6 +46,7 @@ from tests.test_cli import SMALL, refused
 
 LONGEST = 5.0  # seconds that anything here may take, of the process's own: the tests' machine may be busy
 SETTINGS = experiment.parse(["--strategy", "location"]).settings
+NAMED = f"-s0-{digest(SETTINGS)}"  # how a run's name must end to enter a table
 
 
 def run_folder(results: Path, name: str, **parts: Any) -> Path:
@@ -233,14 +234,14 @@ def test_no_cell_of_csv_is_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyP
     columns = (tables.Column("AP", "AP"), tables.Column("=AP50", "AP50"))
     table = tables.Table("mine", dict.fromkeys(FORMULAS, "--strategy location"), columns=columns)
     monkeypatch.setitem(tables.TABLES, "mine", table)
-    found = [records.read(run_folder(tmp_path, "=1+1", scores={"AP": -1.5, "=AP50": -2.0}))]
+    found = [records.read(run_folder(tmp_path, f"=1+1{NAMED}", scores={"AP": 1.5, "=AP50": 2.0}))]
     text = render("mine", fill_rows("mine", [], found), "demo", False, "csv")
     head, *lines = csv.reader(io.StringIO(text, newline=""))
     assert [line[0] for line in lines] == [f"'{terminal.visible(label)}" for label in FORMULAS]
     assert "'=AP50" in head
     for line in lines:
         cells = dict(zip(head, line, strict=True))
-        assert (cells["AP"], cells["'=AP50"], cells["runs"]) == ("-1.5", "-2.0", "'=1+1")
+        assert (cells["AP"], cells["'=AP50"], cells["runs"]) == ("1.5", "2.0", f"'=1+1{NAMED}")
 
 
 def test_a_terminal_is_told_nothing_to_obey(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,13 +292,13 @@ ODD = [
 
 
 def test_an_odd_record_is_named_and_enters_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_folder(tmp_path, "good")
+    run_folder(tmp_path, f"good{NAMED}")
     for number, (part, text) in enumerate(ODD):
         run_folder(tmp_path, f"odd{number}", **{part: text})
     start = time.process_time()
     row, said = location(tmp_path, capsys)
     assert time.process_time() - start < LONGEST
-    assert (row["AP"], row["runs"]) == (50.0, "good")
+    assert (row["AP"], row["runs"]) == (50.0, f"good{NAMED}")
     told = said.splitlines()
     for number, (part, text) in enumerate(ODD):
         line = [one for one in told if f"odd{number}/{part}.json: not a readable record" in one]
@@ -319,10 +320,10 @@ POINTS = (
 
 @pytest.mark.parametrize("point", POINTS, ids=range(len(POINTS)))
 def test_an_odd_curve_is_named(point: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_folder(tmp_path, "one", curve='{"step": 1, "epoch": 0, "loss": 1.0}\n' + point + "\n")
+    run_folder(tmp_path, f"one{NAMED}", curve='{"step": 1, "epoch": 0, "loss": 1.0}\n' + point + "\n")
     results = ["--results", str(tmp_path)]
     for line in ("show one", "compare one one", "table gauges"):
-        assert "one/curve.jsonl: not a readable curve" in refused(capsys, *line.split(), *results)
+        assert f"one{NAMED}/curve.jsonl: not a readable curve" in refused(capsys, *line.split(), *results)
 
 
 # --- 2,000 images

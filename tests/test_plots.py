@@ -8,6 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.scenes import Scenes
 from harness import records, tables
 from harness.cli import main
 from harness.evidence import plots, style
@@ -204,7 +205,10 @@ def test_against_a_row_is_a_forest_plot_with_a_title_or_without(results: Path, t
     assert (results / "plots" / "A1-against-SimSiam.png").exists()
 
 
-def test_a_score_that_should_be_impossible_is_shown_all_the_same(results: Path) -> None:
+def test_a_score_that_should_be_impossible_is_shown_where_the_benchmark_allows_it(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scenes, "score_range", None)
     write(results, "random", -7.0, steps=0)
     rows = fill_rows("A1", (), records.read_all(results)[0])
     ax = scores.measured(Figure().subplots(), rows, tables.SCORES[0])

@@ -181,8 +181,9 @@ def test_bad_words_are_refused(
 ) -> None:
     (stand_in / "bin" / "sbatch").write_text("#!/bin/sh\n[ $1 = --version ] || { echo invalid partition >&2; exit 1; }")
     assert main(["submit", *line.split(), "--results", str(stand_in / "results")]) == 2
-    (told,) = capsys.readouterr().err.splitlines()
+    told, *choices = capsys.readouterr().err.splitlines()
     assert says in told
+    assert all(choice.startswith("  ") for choice in choices)
     assert not [*stand_in.glob("results/submitted/*.json")]
 
 
