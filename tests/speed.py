@@ -47,6 +47,7 @@ from harness.engine.gauges import gauges
 from harness.engine.machine import Machine
 from harness.engine.pretrain import build_optimizer, compile_encoder, train_step
 from harness.presets import PRESETS
+from harness.settings import digest
 from harness.verbs.speed import step_ratio, timed
 from methods import geometry
 from methods.augment import colour
@@ -343,10 +344,10 @@ def copies(results: Path, count: int) -> None:
     originals = sorted((ROOT / "results" / "demo" / "runs").iterdir())
     for number in range(count):
         settings = read_object(originals[number % len(originals)] / "config.json")
-        folder = results / "runs" / f"{settings['strategy']}-s{number}-{number:08x}"
-        shutil.copytree(originals[number % len(originals)], folder)
         settings["seed"] = number
         settings["recipe"]["epochs"] += number % 5 == 4
+        folder = results / "runs" / f"{settings['strategy']}-s{number}-{digest(settings)}"
+        shutil.copytree(originals[number % len(originals)], folder)
         files.write_json(folder / "config.json", settings)
 
 

@@ -300,8 +300,8 @@ def test_what_cannot_be_drawn_is_refused(
         code = int(stop.code or 0)
     told = capsys.readouterr().err.strip().splitlines()
     assert code == 2
-    assert says in told[-1]
-    assert len([row for row in told if not row.startswith(("usage:", " "))]) == 1
+    (line,) = (row for row in told if not row.startswith(("usage:", " ")))
+    assert says in line
     assert not list(tmp_path.iterdir())
 
 

@@ -575,6 +575,7 @@ def test_many_runs_and_readers_share_a_folder(tmp_path: Path) -> None:
 
 def test_two_processes_compose_the_same_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.scenes import DEMO, folder
+    from benchmarks.scenes.layout import VERSION
 
     scenes, original = replace(DEMO, train=2, test=1, layout=replace(DEMO.layout, size=32)), folder.write
 
@@ -585,4 +586,4 @@ def test_two_processes_compose_the_same_scenes(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(folder, "write", slower)
     assert scenes.folder(tmp_path).is_dir()
-    assert [file.name for file in tmp_path.iterdir()] == [scenes.id]
+    assert [file.name for file in tmp_path.iterdir()] == [f"{scenes.id}-v{VERSION}"]
