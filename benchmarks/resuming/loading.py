@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 from benchmarks.resuming.signals import STOPS
@@ -13,10 +13,10 @@ Batch = TypeVar("Batch")
 TRACEBACK = "\nOriginal Traceback"  # in an error's message, which torch hands on from a loader's process
 
 
-def loaded(loader: Iterable[Batch]) -> Iterator[Batch]:
+def loaded(loader: Iterable[Batch]) -> Generator[Batch, None, None]:
     """Yield a loader's batches; raise an error of its processes with its own message, without their traceback.
 
-    The processes start with all signals blocked, until `ignore_signals`.
+    The processes start with all signals blocked, until `ignore_signals`, and end when the generator is closed.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:

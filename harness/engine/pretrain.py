@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def train(
         disable=None if here.leads else True,
     )  # fmt: skip
     drawing, naming = tensorboard.live(folder, draw), name_batch_in_errors(images, recipe, seed, training)
-    with bar, drawing as draw_point, stop_signals() as stopped, naming:
+    with closing(batches), bar, drawing as draw_point, stop_signals() as stopped, naming:
         saver = Saver(records.checkpoint(folder), lambda: training.state, stopped)
         for epoch, loss in steps(training, recipe, per_epoch, batches, machine):
             if training.step % every == 0 or training.step == total:
