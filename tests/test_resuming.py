@@ -36,12 +36,23 @@ from harness.cli import main
 from harness.engine import distributed, observers, pretrain
 from harness.engine.machine import Machine
 from harness.engine.pretrain import NotFinite
+from harness.engine.reference import reference
+from harness.experiment import Pretraining, parse
 from methods import pixsim
 from methods.recipe import Heads, Recipe
 from tests.forks import on_ranks, place
 from tests.pictures import Objects, photos, voc_folder
 from tests.runs import observed
 from tests.test_cli import SMALL, refused
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reference_steps_made() -> None:
+    """Make the reference steps of `location` before any test counts the steps of a training."""
+    trained = parse(["--strategy", "location", *SMALL[: SMALL.index("--workers")]]).backbone
+    assert isinstance(trained, Pretraining)
+    reference(trained.strategy, trained.recipe)
+
 
 TINY = Recipe(encoder="resnet18", size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
 SLIM = Detector(sizes=(64,), iterations=4, batch=2, warmup=1, rois=8, proposals=(100, 20, 100, 10), precise_bn=1)
@@ -566,7 +577,7 @@ def test_many_runs_and_readers_share_a_folder(tmp_path: Path) -> None:
     for thread in readers:
         thread.join()
     assert [process.exitcode for process in runs] == [0] * 32
-    assert len(seen) > 8
+    assert len(seen) >= len(readers)
     assert [wrong for one in seen for wrong in one] == []
     found, broken = records.read_all(tmp_path)
     assert broken == []
