@@ -89,12 +89,12 @@ def grey(image: Tensor, amount: Tensor) -> Tensor:
 def luma(image: Tensor) -> Tensor:
     """Return ITU-R 601's luma [B, 1, S, S], int32, in 16-bit fixed point."""
     red, green, blue = image.int().split(1, dim=1)
-    found: Tensor = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
-    return found
+    total: Tensor = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return total
 
 
 def hue(image: Tensor, amount: Tensor) -> Tensor:
-    """ColorOp the hue by a share of the circle, all of H, S and V in whole 255ths."""
+    """Turn the hue by a share of the circle, all of H, S and V in whole 255ths."""
     turned = (amount.double() * 255).int()[:, None, None, None]
     h, s, v = split(image.int())
     return join((h + turned) & 255, s, v)
@@ -106,8 +106,8 @@ def split(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     spread = (high - low).float()
     parts = image.split(1, dim=1)
     red, green, blue = (((high - part).float() / spread.clamp(min=1)).double() for part in parts)
-    other = torch.where(parts[1] == high, 2 + red - blue, 4 + green - red)
-    sixth = torch.where(parts[0] == high, blue - green, other).float()
+    rest = torch.where(parts[1] == high, 2 + red - blue, 4 + green - red)
+    sixth = torch.where(parts[0] == high, blue - green, rest).float()
     h, s = ((sixth.double() / 6 + 1) % 1).float(), spread / high.clamp(min=1)
     return (h.double() * 255).int(), (s.double() * 255).int(), high
 
@@ -124,18 +124,13 @@ def join(h: Tensor, s: Tensor, v: Tensor) -> Tensor:
 
 def pick(number: Tensor, values: tuple[Tensor, ...]) -> Tensor:
     """Return, at each pixel, the value that the pixel's number selects."""
-    found = values[-1]
+    picked = values[-1]
     for index, value in enumerate(values[:-1]):
-        found = torch.where(number == index, value, found)
-    return found
+        picked = torch.where(number == index, value, picked)
+    return picked
 
 
-COLOR_OPS = (
-    brightness,
-    contrast,
-    saturation,
-    hue,
-)  # in the order of methods.views.COLOR_OPS
+COLOR_OPS = (brightness, contrast, saturation, hue)  # in the order of methods.views.COLOR_OPS
 
 
 def blur(image: Tensor, weights: Tensor) -> Tensor:
@@ -161,8 +156,8 @@ def boxes(sigma: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Tensor:
     whole = (radius + part).astype(np.int64)[:, None]
     ends = (ONE - (2 * whole[:, 0] + 1) * full) // 2
     offset = np.abs(np.arange(-whole.max() - 1, whole.max() + 2))
-    found = np.where(offset <= whole, full[:, None], np.where(offset == whole + 1, ends[:, None], 0))
-    return torch.from_numpy(found.astype(np.int32))
+    weights = np.where(offset <= whole, full[:, None], np.where(offset == whole + 1, ends[:, None], 0))
+    return torch.from_numpy(weights.astype(np.int32))
 
 
 def box_blur(image: Tensor, weights: Tensor, dim: int) -> Tensor:

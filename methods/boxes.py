@@ -53,17 +53,17 @@ class Windows:
         import torch
 
         like = first if self.lattice == "first" else first.new_tensor([[0.0, 0.0, 1.0, 1.0]])
-        one, other = turned(first, like), turned(second, like)
+        boxes = turned(first, like), turned(second, like)
         levels = LEVELS if self.level == "both" else (self.level,)
         lattice = torch.cat([windows(*LEVELS[level], first.device, first.dtype) for level in levels])
         here = lattice.expand(len(first), -1, -1)
         if self.lattice == "first":
-            there, valid = carry(lattice, one, other)
+            there, valid = carry(lattice, *boxes)
         else:
-            carried, inside = carry(lattice, torch.cat([one, other]), torch.cat([other, one]))
+            carried, inside = carry(lattice, torch.cat(boxes), torch.cat(boxes[::-1]))
             (there, back), valid = carried.chunk(2), torch.cat(inside.chunk(2), dim=1)
             here, there = torch.cat([here, back], dim=1), torch.cat([there, here], dim=1)
-        return Pairs(seen(here, one, first), seen(there, other, second), valid)
+        return Pairs(seen(here, boxes[0], first), seen(there, boxes[1], second), valid)
 
 
 @cache
@@ -136,9 +136,9 @@ class Scrl:
 
         first = min(FIRST, self.tries)
         candidates = self.candidates(extent, draw, first)
-        boxes, found = self.choose(candidates)
-        if first < self.tries and not found.all():
-            late = ~found
+        boxes, complete = self.choose(candidates)
+        if first < self.tries and not complete.all():
+            late = ~complete
             rest = self.candidates(extent[late], draw[late], self.tries - first)
             boxes[late] = self.choose(torch.cat([candidates[late], rest], dim=2))[0]
         return boxes
@@ -164,13 +164,13 @@ class Scrl:
         import torch
 
         images = torch.arange(len(candidates), device=candidates.device)
-        chosen, found = candidates[:, 0, :1], torch.ones_like(images, dtype=torch.bool)
+        chosen, complete = candidates[:, 0, :1], torch.ones_like(images, dtype=torch.bool)
         for tried in candidates.unbind(1)[1:]:
             fits = overlaps(tried, chosen).amax(dim=-1) < self.iou
-            found = found & fits.any(dim=1)
+            complete = complete & fits.any(dim=1)
             fits[:, -1] = True
             chosen = torch.cat([chosen, tried[images, fits.to(torch.uint8).argmax(dim=1), None]], dim=1)
-        return chosen, found
+        return chosen, complete
 
 
 def below(numbers: Tensor, bound: Tensor) -> Tensor:

@@ -35,16 +35,16 @@ class JoinedNorm(nn.modules.batchnorm._BatchNorm):
         """Normalise [B, C, ...]; variances are those of centred values, as in F.batch_norm."""
         if not self.training:
             return super().forward(input)
-        others = [0, *range(2, input.dim())]
+        dims = [0, *range(2, input.dim())]
         rows = input.new_tensor([input.numel() // input.shape[1]])
-        sums = Sum.apply(torch.cat([input.sum(others), rows]))
+        sums = Sum.apply(torch.cat([input.sum(dims), rows]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
         centred = input - along(mean, input)
-        variance = Sum.apply(centred.square().sum(others)) / count
+        variance = Sum.apply(centred.square().sum(dims)) / count
         self.update_running(mean.detach(), variance.detach() * count / (count - 1))
-        found = centred * along((variance + self.eps).rsqrt(), input)
-        return found if self.weight is None else found * along(self.weight, input) + along(self.bias, input)
+        normalised = centred * along((variance + self.eps).rsqrt(), input)
+        return normalised if self.weight is None else normalised * along(self.weight, input) + along(self.bias, input)
 
     @torch.no_grad()
     def update_running(self, mean: Tensor, variance: Tensor) -> None:

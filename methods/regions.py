@@ -25,10 +25,10 @@ class RegionBranch(nn.Module):
         rows, (first, second) = loss.forth, loss.views
         kept = rows.weight.sum((1, 2)) > 0
         with torch.autocast(kept.device.type, enabled=False):
-            one, other = self.pool(first, rows.query, kept), self.pool(second, rows.key, kept)
+            sums, partners = self.pool(first, rows.query, kept), self.pool(second, rows.key, kept)
         if not all_reduce_sum(kept.sum()):  # BatchNorm takes no empty batch; every weight still has a gradient, zero
-            return (one.sum() + sum(weight.sum() for weight in self.parameters())) * 0.0
-        a, b = self.head(one), self.head(other)
+            return (sums.sum() + sum(weight.sum() for weight in self.parameters())) * 0.0
+        a, b = self.head(sums), self.head(partners)
         with torch.autocast(kept.device.type, enabled=False):
             total = (self.contrast(a.p, b.z) + self.contrast(b.p, a.z)) / 2
             return total.sum() / per_rank_count(kept.sum())

@@ -263,7 +263,7 @@ def placed(image: Image.Image, source: Source, params: AugmentParams, seed: int)
 
 def draft_scale(params: Sequence[AugmentParams], size: int) -> int:
     """Return the largest of 8, 4, 2 and 1 by which all windows can shrink and still have `size` pixels a side."""
-    least = min(side for one in params for side in one.window[2:])
+    least = min(side for view in params for side in view.window[2:])
     return next((factor for factor in (8, 4, 2) if least >= factor * size), 1)
 
 

@@ -24,13 +24,13 @@ class Shuffled(Location):
         """Return Q and K of `location`, and W [B, N, N], a random pairing of them; one of an odd N keeps its own."""
         import torch
 
-        found = super().__call__(query, key, similarity)
-        order = CounterRNG(~query.seed)(found.weight.shape[1]).argsort(dim=1)
+        located = super().__call__(query, key, similarity)
+        order = CounterRNG(~query.seed)(located.weight.shape[1]).argsort(dim=1)
         batch, site = (torch.arange(count, device=order.device) for count in order.shape)
         partner = order[:, (site ^ 1).clamp(max=order.shape[1] - 1)]
-        weight = torch.zeros_like(found.weight)
-        weight[batch[:, None], order, partner] = found.weight.amax(dim=2)
-        return found._replace(weight=weight)
+        weight = torch.zeros_like(located.weight)
+        weight[batch[:, None], order, partner] = located.weight.amax(dim=2)
+        return located._replace(weight=weight)
 
 
 STRATEGY = Shuffled
