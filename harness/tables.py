@@ -25,6 +25,7 @@ class Column:
     axis: str = ""  # name and unit on the axis of a plot; empty: the heading
     limits: tuple[float, float] | None = None  # least and greatest possible value, as shown; None: not known
     gauge: bool = False  # measured during the pre-training, not by the benchmark
+    benchmark: str = ""  # that gives it, in a table over several; empty: the row's
 
 
 PERCENT = (0.0, 100.0)
@@ -60,6 +61,11 @@ class Table:
     notes: tuple[str, ...] = ()  # explain the columns
     reported: dict[str, dict[str, float]] = field(default_factory=dict)  # row → name of a column → the paper's number
     claims: tuple[Claim, ...] = ()  # about rows for which the paper reports numbers
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """Return the benchmarks that each row is scored by; none where the row's options name the only one."""
+        return tuple(dict.fromkeys(column.benchmark for column in self.columns if column.benchmark))
 
 
 def read_reported(name: str) -> dict[str, dict[str, float]]:

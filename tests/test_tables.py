@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from harness.evidence import render
 from harness.evidence.claims import evidence
 from harness.evidence.compare import compare
 from harness.evidence.findings import render_claims
+from harness.evidence.left_out import left_out, left_out_line
 from harness.evidence.power import Cost, render_plan
-from harness.evidence.rows import Row, fill_rows, left_out, left_out_line
+from harness.evidence.rows import Row, fill_rows
 from harness.experiment import Experiment, parse
 from harness.verbs import reproduce as module
 from harness.verbs.reproduce import plan, reproduce
@@ -53,6 +55,28 @@ def test_an_empty_checkout_s_table_is_the_to_do_list() -> None:
 def test_a_run_of_the_row_s_settings_counts() -> None:
     row = lines([record("--strategy location", 10), record("--strategy location --seed 1", 12)])["location"]
     assert (row.n, row.values(tables.SCORES[0])) == (2, [10, 12])
+
+
+def test_a_column_of_a_table_over_several_benchmarks_holds_the_runs_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = tuple(replace(tables.SCORES[0], benchmark=name) for name in ("scenes", "voc-folder"))
+    own = tables.Table("two benchmarks", {"location": "--strategy location"}, columns=columns)
+    monkeypatch.setitem(tables.TABLES, "own", own)
+    line = "--strategy location --benchmark"
+    known = [
+        record(f"{line} scenes", 10, "a"), record(f"{line} scenes --seed 1", 12, "b"),
+        record(f"{line} scenes --seed 1", 50, "again"), record(f"{line} voc-folder --seed 1", 30, "c"),
+    ]  # fmt: skip
+    (row,) = fill_rows("own", (), known)
+    assert [row.values(column) for column in columns] == [[10, 12], [30]]
+    assert (row.n, row.count) == (1, "1–2")
+    assert left_out_line([row]) == ["1 run left out (same seed and trial 1): --why"]
+    (empty,) = fill_rows("own", (), known[:3])
+    assert empty.n == 0
+    assert render.gap_commands([empty]) == ["harness run --strategy location --benchmark scenes,voc-folder"]
+    (named,) = left_out([row], [record(f"{line} voc-folder --set epochs=3", 1, "other")])
+    assert "recipe.epochs=3" in named
+    with pytest.raises(ValueError, match="the columns of table own name theirs: scenes, voc-folder"):
+        fill_rows("own", ["--benchmark", "scenes"], known)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import textwrap
 from tabulate import tabulate
 
 from harness.evidence.claims import Evidence, Findings, findings
+from harness.evidence.left_out import left_out_line
 from harness.evidence.render import layout, scale
-from harness.evidence.rows import left_out_line
 from harness.evidence.statistics import ALPHA, BOOTSTRAP_FROM, Comparison, Interval, Summary, best, min_p
 from harness.evidence.verdicts import LEAST_SEEDS, Verdict
 

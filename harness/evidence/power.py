@@ -9,8 +9,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from harness.evidence.claims import Evidence, aim_of, compare_claims, scores_of
+from harness.evidence.left_out import left_out_line
 from harness.evidence.render import layout, scale
-from harness.evidence.rows import Row, left_out_line
+from harness.evidence.rows import Row
 from harness.evidence.statistics import Comparison
 from harness.evidence.verdicts import LEAST_SEEDS, MEASURED_FROM, Aim, seeds_needed
 from harness.tables import Claim

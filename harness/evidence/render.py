@@ -11,7 +11,8 @@ import tabulate as tabulate_module
 from tabulate import SEPARATING_LINE, tabulate
 
 from harness.evidence.latex import booktabs, comment
-from harness.evidence.rows import Row, left_out_line
+from harness.evidence.left_out import left_out_line
+from harness.evidence.rows import Row
 from harness.experiment import read_line
 from harness.presets import PRESETS
 from harness.settings import split_change
@@ -47,7 +48,7 @@ def row_values(row: Row, columns: Sequence[Column]) -> dict[str, object]:
         "n": row.n,
         "trials": len(row.runs),
         "runs": " ".join(run.id for run in row.runs),
-        "command": f"harness run {row.options}",
+        "command": row.command,
         "missing": row.missing,
     }
 
@@ -166,7 +167,7 @@ def gaps(rows: Sequence[Row]) -> list[str]:
 
 def gap_commands(rows: Sequence[Row]) -> list[str]:
     """Return the command of every row that can be run and has no run yet."""
-    return [f"harness run {row.options}" for row in rows if not row.n and row.missing is None]
+    return [row.command for row in rows if not row.n and row.missing is None]
 
 
 def unfillable(rows: Sequence[Row]) -> list[str]:

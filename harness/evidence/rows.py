@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from harness.engine import identity
-from harness.evidence.compare import differences
 from harness.experiment import Experiment, build, parse, read_line
 from harness.records import Record
 from harness.tables import Column, named, own_rows
@@ -34,18 +33,43 @@ class Row:
     runs: tuple[Record, ...]  # finished runs with the row's settings: one or more fine-tuning trials of each seed
     missing: str | None  # why the row cannot be run at all; None: it can
     out: tuple[tuple[Record, str], ...] = ()  # runs with the row's settings that do not count, and why in a word or two
+    benchmarks: tuple[str, ...] = ()  # that score each backbone of the row; none: the one of its options
+
+    @property
+    def command(self) -> str:
+        """Return the command that makes a run of the row."""
+        scored = f" --benchmark {','.join(self.benchmarks)}" if self.benchmarks else ""
+        return f"harness run {self.options}{scored}"
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """Return the options of the row's runs: one line for each benchmark."""
+        line = shlex.split(self.options)
+        return [[*line, "--benchmark", name] for name in self.benchmarks] or [line]
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """Return what the row's runs record, seed and trial left out; ValueError where its options do not parse."""
+        return [without_seed(recorded_form(parse(line))) for line in self.lines]
+
+    @property
+    def trials(self) -> list[Counter[int]]:
+        """Return, for each benchmark that scores the row, pre-training seed → number of its trials that count."""
+        names = self.benchmarks or (None,)
+        return [Counter(run.settings["seed"] for run in self.runs if name in (None, benchmark_name(run)))
+                for name in names]  # fmt: skip
 
     @property
     def n(self) -> int:
-        """Return the number of pre-training seeds that count."""
-        return len({run.settings["seed"] for run in self.runs})
+        """Return the number of pre-training seeds that count, by the benchmark that has the fewest."""
+        return min(map(len, self.trials))
 
     def seeds(self, column: Column) -> dict[int, list[float]]:
         """Return the values of a column: pre-training seed → one value for each of its trials that has it."""
         values: dict[int, list[float]] = {}
         for run in self.runs:
             source = run.gauges() if column.gauge else run.scores or {}
-            if column.name in source:
+            if column.name in source and column.benchmark in ("", benchmark_name(run)):
                 values.setdefault(run.settings["seed"], []).append(source[column.name])
         return values
 
@@ -68,9 +92,20 @@ class Row:
     @property
     def count(self) -> str:
         """Return n as text: the number of seeds and, where a seed has several trials, × fewest–most of them."""
-        counts = sorted(Counter(run.settings["seed"] for run in self.runs).values()) or [0]
-        trials = f"{counts[0]}–{counts[-1]}" if counts[0] < counts[-1] else f"{counts[0]}"
-        return f"{self.n}×{trials}" if counts[-1] > 1 else f"{self.n}"
+        seeds, trials = [*map(len, self.trials)], [count for seeds in self.trials for count in seeds.values()] or [0]
+        return f"{span(seeds)}×{span(trials)}" if max(trials) > 1 else span(seeds)
+
+
+def span(counts: Sequence[int]) -> str:
+    """Return the fewest–most of some counts, and one number where all are equal."""
+    fewest, most = min(counts), max(counts)
+    return f"{fewest}–{most}" if fewest < most else f"{fewest}"
+
+
+def benchmark_name(record: Record) -> str:
+    """Return the name of the benchmark that scored a run."""
+    name: str = record.settings.get("benchmark", {}).get("name", "")
+    return name
 
 
 def fill_rows(name: str, shared: Sequence[str], records: Sequence[Record], own: Sequence[str] = ()) -> list[Row]:
@@ -81,13 +116,15 @@ def fill_rows(name: str, shared: Sequence[str], records: Sequence[Record], own: 
     """
     parse(["--strategy", "location", *shared])
     table = named(name)
+    if table.benchmarks and "--benchmark" in shared:
+        raise ValueError(f"--benchmark: the columns of table {name} name theirs: {', '.join(table.benchmarks)}")
     added = own_rows(table, own)
     for label, options in added.items():
         check_row(label, shlex.split(options), shared)
     rows = {**table.rows, **added, **table.controls}
     return counted([
         fill_row(label, label in table.controls, shlex.join([*shlex.split(options), *shared]), records,
-                 table.reported.get(label, {}))
+                 table.reported.get(label, {}), table.benchmarks)
         for label, options in rows.items()
     ])  # fmt: skip
 
@@ -103,18 +140,26 @@ def check_row(label: str, line: Sequence[str], shared: Sequence[str]) -> None:
     build(read_line([*line, *shared]))
 
 
-def fill_row(label: str, control: bool, options: str, records: Sequence[Record], reported: dict[str, float]) -> Row:
-    """Return a row with the finished runs whose recorded settings are those of its options, whatever their seed."""
+def fill_row(
+    label: str, control: bool, options: str, records: Sequence[Record], reported: dict[str, float],
+    benchmarks: tuple[str, ...] = (),
+) -> Row:  # fmt: skip
+    """Return a row with the finished runs whose recorded settings are those of its options, whatever their seed.
+
+    With names of benchmarks these score the row, whatever benchmark the options name.
+    """
+    row = Row(label, control, options, reported, (), None, (), benchmarks)
     try:
-        experiment = parse(shlex.split(options))
+        experiments = [parse(line) for line in row.lines]
     except ValueError as error:
-        return Row(label, control, options, reported, (), missing=str(error).split(": ")[0])
-    wanted = without_seed(recorded_form(experiment))
-    matching = [record for record in records if without_seed(record.settings) == wanted and "seed" in record.settings]
-    faults = [(record, fault(record, experiment.benchmark.score_range)) for record in matching]
+        return replace(row, missing=str(error).split(": ")[0])
+    wanted = [without_seed(recorded_form(experiment)) for experiment in experiments]
+    ranges = {experiment.benchmark.name: experiment.benchmark.score_range for experiment in experiments}
+    matching = [record for record in records if without_seed(record.settings) in wanted and "seed" in record.settings]
+    faults = [(record, fault(record, ranges[benchmark_name(record)])) for record in matching]
     runs = tuple(record for record, reason in faults if reason is None)
     out = tuple((record, reason) for record, reason in faults if reason is not None)
-    return Row(label, control, options, reported, runs, None, out)
+    return replace(row, runs=runs, out=out)
 
 
 def fault(record: Record, score_range: tuple[float, float] | None) -> str | None:
@@ -127,9 +172,9 @@ def fault(record: Record, score_range: tuple[float, float] | None) -> str | None
     return None if all(low <= score <= high for score in record.scores.values()) else "score out of range"
 
 
-def trial_of(record: Record) -> tuple[int, int]:
-    """Return the pre-training seed and the fine-tuning trial; two records of a row that share both are the same run."""
-    return record.settings["seed"], record.settings["trial"]
+def trial_of(record: Record) -> tuple[str, int, int]:
+    """Return the benchmark, the pre-training seed and the trial; two records of a row that share them are one run."""
+    return benchmark_name(record), record.settings["seed"], record.settings["trial"]
 
 
 def counted(rows: list[Row]) -> list[Row]:
@@ -137,7 +182,7 @@ def counted(rows: list[Row]) -> list[Row]:
     for part in DATA:
         rows = without_odd(rows, "other data", partial(data_of, part))
     rows = without_odd(rows, "other code", benchmark_of)
-    rows = [keep(row, largest(row.runs), "other code") for row in rows]
+    rows = [keep(row, [run for runs in by_benchmark(row.runs) for run in largest(runs)], "other code") for row in rows]
     first = {row.label: {trial_of(run): run for run in reversed(row.runs)} for row in rows}
     return [keep(row, [*first[row.label].values()], "same seed and trial") for row in rows]
 
@@ -163,9 +208,14 @@ def data_of(part: str, run: Record) -> tuple[object, object]:
 
 def benchmark_of(run: Record) -> tuple[object, object]:
     """Return a run's benchmark, and by which code of it the run was scored."""
-    name = run.settings.get("benchmark", {}).get("name", "")
-    code = identity.recorded(run.provenance)
+    name, code = benchmark_name(run), identity.recorded(run.provenance)
     return name, code and (code.benchmark, code.files.get(f"{name.replace('.', '/')}.py"))
+
+
+def by_benchmark(runs: Sequence[Record]) -> list[list[Record]]:
+    """Return runs in groups, one for each benchmark that scored them."""
+    names = dict.fromkeys(map(benchmark_name, runs))
+    return [[run for run in runs if benchmark_name(run) == name] for name in names]
 
 
 def largest(runs: Sequence[Record]) -> list[Record]:
@@ -192,63 +242,6 @@ def keep(row: Row, runs: Sequence[Record], reason: str) -> Row:
     kept = {run.folder for run in runs}
     out = tuple((run, reason) for run in row.runs if run.folder not in kept)
     return replace(row, runs=tuple(run for run in row.runs if run.folder in kept), out=(*row.out, *out))
-
-
-def left_out_line(rows: Sequence[Row]) -> list[str]:
-    """Return one line on how many runs have a row's settings and do not count, and why; none where all count."""
-    reasons = Counter({run.folder: reason for row in rows for run, reason in row.out}.values())
-    if not reasons:
-        return []
-    count = reasons.total()
-    listed = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common())
-    return [f"{count} run{'s' if count > 1 else ''} left out ({listed}): --why"]
-
-
-def left_out(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
-    """Return one line for every run that fills no row: how it differs from the row that it is nearest to."""
-    counted = {run.folder for row in rows for run in row.runs}
-    settings = {row.label: without_seed(settings_of(row.options)) for row in rows if not row.missing}
-    strategies = {row.get("strategy", {}).get("name") for row in settings.values()}
-    lines = []
-    for record in records:
-        if record.folder not in counted:
-            if record.strategy not in (None, *strategies):
-                lines.append(f"{record.id}: no row has strategy {record.strategy}: --row adds one")
-                continue
-            distances = {label: differences(without_seed(record.settings), row) for label, row in settings.items()}
-            label, nearest = min(distances.items(), key=lambda option: len(option[1]))
-            reasons = [f"{field}={mine}, not {wanted}" for field, (mine, wanted) in nearest.items()]
-            lines.append(f"{record.id} is no {label}: {'; '.join(reasons) or reason_left_out(record, rows)}")
-    return lines or ["Every run counts."]
-
-
-def reason_left_out(record: Record, rows: Sequence[Row]) -> str:
-    """Return why a run does not count though it has the settings of a row."""
-    reason = {run.folder: reason for row in rows for run, reason in row.out}.get(record.folder, "")
-    if reason == "other data":
-        known = {
-            part: {run.fingerprint(part) for row in rows for run in row.runs} for part in ("data", "benchmark_data")
-        }
-        odd = [part for part, fingerprints in known.items() if record.fingerprint(part) not in fingerprints]
-        return "; ".join(f"its {part} is not that of most runs here ({record.fingerprint(part)})" for part in odd)
-    return {
-        "not finished": f"it is {record.status}, not finished",
-        "name not of its settings": "its name is not the one that its settings give: it was copied or edited",
-        "score out of range": f"a score is out of the benchmark's range: {record.scores}",
-        "other code": f"its code is not that of most runs here ({code_text(record)})",
-    }.get(reason, f"another record here is of its seed {trial_of(record)[0]} and trial {trial_of(record)[1]}")
-
-
-def code_text(record: Record) -> str:
-    """Return by which code a run was made."""
-    code, commit = identity.recorded(record.provenance), record.provenance.get("code", {}).get("commit")
-    known = "not recorded" if code is None else f"benchmark {code.benchmark}, reference steps {code.reference[:1]}"
-    return f"{known}, commit {str(commit)[:8]}"
-
-
-def settings_of(options: str) -> dict[str, Any]:
-    """Return the settings that a run with these options records; ValueError where the options do not parse."""
-    return recorded_form(parse(shlex.split(options)))
 
 
 def recorded_form(experiment: Experiment) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 
+from harness.evidence.left_out import left_out
 from harness.evidence.render import render
-from harness.evidence.rows import fill_rows, left_out
+from harness.evidence.rows import fill_rows
 from harness.experiment import Options, add_settings
 from harness.settings import read_options
 from harness.terminal import fold, say

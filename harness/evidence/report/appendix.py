@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from harness.evidence import findings
 from harness.evidence.compare import flat
-from harness.evidence.rows import Row, trial_of, without_seed
-from harness.evidence.rows import settings_of as record_of
+from harness.evidence.rows import Row, trial_of
 from harness.records import Record
 
 Settings = dict[str, dict[str, str]]  # row → dotted setting → value
@@ -29,8 +28,11 @@ class Grid(NamedTuple):
 
 
 def settings_of(rows: Sequence[Row]) -> Settings:
-    """Return the settings of every row that can be run: row → dotted setting → value."""
-    return {row.label: flat(without_seed(record_of(row.options))) for row in rows if not row.missing}
+    """Return the settings of every row that can be run: row, and which of several benchmarks → setting → value."""
+    return {
+        ", ".join([row.label, *([each["benchmark"]["name"]] if row.benchmarks else [])]): flat(each)
+        for row in rows if not row.missing for each in row.settings
+    }  # fmt: skip
 
 
 def common(settings: Settings) -> dict[str, str]:
@@ -70,7 +72,7 @@ def run_grid(runs: Sequence[Record], machines: Sequence[tuple[str, str]], counte
     scores = list(dict.fromkeys(name for run in runs for name in run.scores or {}))[:6]
     head = ["run", "counts", "seed", "trial", *scores, "status", "commit", "machine", "seconds", "data", "evaluated on"]
     lines = [
-        [run.id, "yes" if run.id in counted else "no", *map(str, trial_of(run)),
+        [run.id, "yes" if run.id in counted else "no", *map(str, trial_of(run)[1:]),
          *(findings.decimals((run.scores or {}).get(name)) for name in scores), str(run.status), commit_of(run),
          letter(machines.index(machine_of(run))), seconds_of(run),
          *(str(run.fingerprint(part) or "–")[:12] for part in ("data", "benchmark_data"))] for run in runs

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from benchmarks.resuming import files
 from harness import terminal
+from harness.evidence.left_out import left_out
 from harness.evidence.render import scale
 from harness.evidence.report.appendix import (
     NOTES,
@@ -35,7 +36,6 @@ from harness.evidence.report.appendix import (
 from harness.evidence.report.pictures import FIGURES, colours_of, picture
 from harness.evidence.report.sections import section, summary
 from harness.evidence.report.source import Source
-from harness.evidence.rows import left_out
 from harness.records import Record
 from harness.terminal import shown
 

@@ -9,11 +9,12 @@ from markupsafe import Markup
 
 from harness.evidence import claims, findings
 from harness.evidence.claims import judged_with
+from harness.evidence.left_out import left_out_line
 from harness.evidence.render import SPREAD, gap_commands, headings, number_text, our_text, text_lines, unfillable
 from harness.evidence.report.appendix import Grid
 from harness.evidence.report.pictures import forest, plot
 from harness.evidence.report.source import Source
-from harness.evidence.rows import Row, left_out_line
+from harness.evidence.rows import Row
 from harness.evidence.statistics import Comparison, summarise
 from harness.evidence.verdicts import DECIDED, Verdict
 from harness.tables import Column, named

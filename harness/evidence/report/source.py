@@ -65,7 +65,7 @@ def fault(run: Record) -> str | None:
         numbers = [*(run.scores or {}).values(), *run.gauges().values(), *steps]
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
             return "not a readable record (a score, gauge or step is no finite number)"
-        if not all(isinstance(value, int) for value in trial_of(run)):
+        if not all(isinstance(value, int) for value in trial_of(run)[1:]):
             return "not a readable record (its seed or trial is no whole number)"
         hash((run.fingerprint("data"), run.fingerprint("benchmark_data")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
