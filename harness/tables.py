@@ -7,7 +7,6 @@ records. A table of your own is a module that sets TABLE, and its dotted path is
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness import ROOT, plugins
@@ -139,22 +138,6 @@ TABLES = {
         ),
     ),
 }
-
-
-def own_rows(table: Table, texts: Sequence[str]) -> dict[str, str]:
-    """Return label → options of the rows that a user adds to a table, each written LABEL=OPTIONS.
-
-    Raises ValueError for a text without a label or options, and for a label that the table has already.
-    """
-    rows: dict[str, str] = {}
-    for text in texts:
-        label, _, options = text.partition("=")
-        if not label or not options.strip():
-            raise ValueError(f"--row {text}: LABEL=OPTIONS was expected, such as 'mine=--strategy mine.corners'")
-        if label in {**table.rows, **table.controls, **CONTROLS, **rows}:
-            raise ValueError(f"--row {text}: there is a row {label!r} already")
-        rows[label] = options
-    return rows
 
 
 def named(name: str) -> Table:

@@ -15,7 +15,7 @@ from typing import Any
 from harness.engine import identity
 from harness.experiment import Experiment, build, parse, read_line
 from harness.records import Record
-from harness.tables import Column, named, own_rows
+from harness.tables import CONTROLS, Column, Table, named
 
 DATA = ("data", "benchmark_data")  # of the pre-training and of the benchmark
 ROW_OPTIONS = ("--strategy", "--backbone", "--backbone-key", "--preset", "--set", "--data", "--benchmark",
@@ -127,6 +127,22 @@ def fill_rows(name: str, shared: Sequence[str], records: Sequence[Record], own: 
                  table.reported.get(label, {}), table.benchmarks)
         for label, options in rows.items()
     ])  # fmt: skip
+
+
+def own_rows(table: Table, texts: Sequence[str]) -> dict[str, str]:
+    """Return label → options of the rows that a user adds to a table, each written LABEL=OPTIONS.
+
+    Raises ValueError for a text without a label or options, and for a label that the table has already.
+    """
+    rows: dict[str, str] = {}
+    for text in texts:
+        label, _, options = text.partition("=")
+        if not label or not options.strip():
+            raise ValueError(f"--row {text}: LABEL=OPTIONS was expected, such as 'mine=--strategy mine.corners'")
+        if label in {**table.rows, **table.controls, **CONTROLS, **rows}:
+            raise ValueError(f"--row {text}: there is a row {label!r} already")
+        rows[label] = options
+    return rows
 
 
 def check_row(label: str, line: Sequence[str], shared: Sequence[str]) -> None:
