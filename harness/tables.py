@@ -26,6 +26,11 @@ class Column:
     gauge: bool = False  # measured during the pre-training, not by the benchmark
     benchmark: str = ""  # that gives it, in a table over several; empty: the row's
 
+    @property
+    def key(self) -> str:
+        """Return its name within a table: linear.gain where the table is over several benchmarks."""
+        return f"{self.benchmark}.{self.name}" if self.benchmark else self.name
+
 
 PERCENT = (0.0, 100.0)
 SCORES = tuple(Column(name, name, axis=f"{name}, %", limits=PERCENT) for name in ("AP", "AP50", "AP75"))
@@ -59,7 +64,9 @@ class Table:
     columns: tuple[Column, ...] = SCORES
     notes: tuple[str, ...] = ()  # explain the columns
     reported: dict[str, dict[str, float]] = field(default_factory=dict)  # row → name of a column → the paper's number
-    claims: tuple[Claim, ...] = ()  # about rows for which the paper reports numbers
+    claims: tuple[Claim, ...] = ()  # if the paper reports numbers: about rows that have them
+    deciding: tuple[str, ...] = ()  # keys of the scores that claims are judged by; none: the first score
+    target: str = ""  # key of a score that the others should predict
 
     @property
     def benchmarks(self) -> tuple[str, ...]:

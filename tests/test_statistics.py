@@ -308,6 +308,7 @@ def test_every_claim_is_positive_in_the_paper_or_within_its_margin() -> None:
             known = claims.evidence(name, score.name, fill_rows(name, (), []), "paper", False)
             for claim in made:
                 gap = known.gap(claim)
+                assert gap is not None
                 assert gap > 0 if claim.margin is None else abs(gap) < claim.margin
     names = [known.name(claim) for known in [claims.evidence("A1", "AP", fill_rows("A1", (), []), "demo", False)]
              for claim in CLAIMS["A1"]]  # fmt: skip

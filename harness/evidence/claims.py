@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from harness import ROOT, plugins
@@ -40,14 +40,20 @@ class Evidence:
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """Return the paper's claims about rows of which it reports this score."""
-        known = {row.label for row in self.rows if self.score.name in row.reported}
-        return tuple(claim for claim in named(self.table).claims if {claim.more, claim.less} <= known)
+        """Return the table's claims; where the paper reports numbers, those about rows of which it has this score."""
+        table = named(self.table)
+        known = {row.label for row in self.rows if self.score.name in row.reported or not table.reported}
+        return tuple(claim for claim in table.claims if {claim.more, claim.less} <= known)
 
     @property
     def deciding(self) -> bool:
-        """Return whether the claims are judged by this score: by one alone, the first of the table."""
-        return self.score == scores_of(self.table)[0]
+        """Return whether the claims are judged by this score: as a rule by one alone, the first of the table."""
+        return self.score in deciding_scores(self.table)
+
+    @property
+    def family(self) -> tuple[Evidence, ...]:
+        """Return the scores whose claims are judged together: those that decide here, and those of other tables."""
+        return (*(replace(self, score=score) for score in deciding_scores(self.table)), *self.beside)
 
     @property
     def testable(self) -> list[Claim]:
@@ -57,23 +63,31 @@ class Evidence:
     @property
     def together(self) -> int:
         """Return how many claims are judged together, in this table and those beside it, whether run or not."""
-        return sum(len(one.testable) for one in (self, *self.beside))
+        return sum(len(each.testable) for each in self.family)
 
-    def gap(self, claim: Claim) -> float:
-        """Return the gap that the paper reports, in points of the score."""
-        paper = {row.label: row.reported for row in self.rows}
-        return round(paper[claim.more][self.score.name] - paper[claim.less][self.score.name], 1)
+    def gap(self, claim: Claim) -> float | None:
+        """Return the gap that the paper reports, in points of the score; None where it reports none."""
+        paper = {row.label: row.reported.get(self.score.name) for row in self.rows}
+        more, less = paper.get(claim.more), paper.get(claim.less)
+        return None if more is None or less is None else round(more - less, 1)
 
     def name(self, claim: Claim) -> str:
         """Return the claim in one line."""
+        gap = self.gap(claim)
         if claim.margin is None:
-            return f"{self.table}: {claim.more} > {claim.less} by {self.gap(claim):.1f}"
+            return f"{self.table}: {claim.more} > {claim.less}" + ("" if gap is None else f" by {gap:.1f}")
         return f"{self.table}: {claim.more} ≈ {claim.less} within {claim.margin:.1f}"
 
 
 def scores_of(table: str) -> list[Column]:
     """Return the scores of a table, which are its columns without the gauges."""
     return [column for column in named(table).columns if not column.gauge]
+
+
+def deciding_scores(table: str) -> list[Column]:
+    """Return the scores that a table's claims are judged by: those that it names, else the first."""
+    scores, keys = scores_of(table), named(table).deciding
+    return [score for score in scores if score.key in keys] if keys else scores[:1]
 
 
 def evidence(
@@ -84,13 +98,19 @@ def evidence(
 
     `beside` are the rows of the tables whose claims are judged together with these: see judged_with.
     """
-    known = {column.name: column for column in scores_of(table)}
+    known = {column.key: column for column in scores_of(table)}
     if not known:
         raise plugins.unknown("table of scores", table, [name for name in TABLES if scores_of(name)])
     if score is not None and score not in known:
         raise plugins.unknown("score", score, known)
     others = tuple(evidence(name, None, filled, preset, changed) for name, filled in (beside or {}).items())
     return Evidence(table, known[score or next(iter(known))], rows, preset, changed, others)
+
+
+def deciding_text(table: str) -> str:
+    """Return the scores that a table's claims are judged by, as text."""
+    *first, last = [score.heading for score in deciding_scores(table)]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def published_noise(score: str) -> float | None:
@@ -110,23 +130,31 @@ def compare_claims(known: Evidence) -> dict[str, Comparison]:
 
     A claim that has not been run counts among them all the same, so that none is decided the sooner for it.
     """
-    others = known.beside if known.deciding else ()
-    found = {one.name(claim): compare(one.runs[claim.more], one.runs[claim.less], claim.margin)
-             for one in (known, *others) for claim in one.claims}  # fmt: skip
-    tests = [one.name(claim) for one in (known, *others) for claim in one.testable] if known.deciding else []
-    ps = {name: found[name].p for name in tests}
-    adjusted = holm({name: 1.0 if p is None else p for name, p in ps.items()})
+    runs = known.runs
+    found = {claim: compare(runs[claim.more], runs[claim.less], claim.margin) for claim in known.claims}
+    adjusted = adjusted_ps(known) if known.deciding else {}
     return {
-        name: found[name]._replace(holm=None if found[name].p is None else adjusted.get(name))
-        for name in map(known.name, known.claims)
+        known.name(claim): one._replace(holm=None if one.p is None else adjusted.get(f"{known.score.key} {claim}"))
+        for claim, one in found.items()
     }
+
+
+def adjusted_ps(known: Evidence) -> dict[str, float]:
+    """Return score and claim → p adjusted by Holm over all claims that are judged together; 1 for one not run."""
+    ps = {}
+    for each in known.family:
+        runs = each.runs
+        for claim in each.testable:
+            p = compare(runs[claim.more], runs[claim.less], claim.margin).p
+            ps[f"{each.score.key} {claim}"] = 1.0 if p is None else p
+    return holm(ps)
 
 
 def judge(known: Evidence) -> dict[str, tuple[Comparison, Verdict]]:
     """Return claim → its two rows compared, and the verdict."""
     found, aim = compare_claims(known), aim_of(known)
     if not known.deciding:
-        why = f"claims are judged by {scores_of(known.table)[0].name} alone"
+        why = f"claims are judged by {deciding_text(known.table)} alone"
         return {name: (one, Verdict("not judged", why)) for name, one in found.items()}
     return {
         known.name(claim): (
@@ -184,7 +212,7 @@ def findings(known: Evidence, baseline: str | None = None) -> Findings:
     summaries = {label: summarise(list(seeds.values())) for label, seeds in runs.items()}
     verdicts, first = judge(known), leader(summaries, known.score.heading)
     names = sorted([known.table, *(one.table for one in known.beside)])
-    judged = f"{scores_of(known.table)[0].heading} in {' and '.join(names)}"
+    judged = f"{deciding_text(known.table)} in {' and '.join(names)}"
     words = [verdict.word for _, verdict in verdicts.values()]
     top = headline(words, {known.table: first} if first else {})
     return Findings(
@@ -193,5 +221,6 @@ def findings(known: Evidence, baseline: str | None = None) -> Findings:
 
 
 def judged_with(name: str) -> list[str]:
-    """Return the other tables whose claims are judged together with a table's: of the paper's tables, all others."""
-    return [other for other, table in TABLES.items() if table.claims and other != name] if name in TABLES else []
+    """Return the other tables whose claims are judged together with a table's: of the paper's tables, its others."""
+    paper = [other for other, table in TABLES.items() if table.claims and table.reported]
+    return [other for other in paper if other != name] if name in paper else []

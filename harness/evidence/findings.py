@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from harness.evidence.claims import Evidence, Findings, findings
+from harness.evidence.claims import Evidence, Findings, findings, judge
 from harness.evidence.left_out import left_out_line
+from harness.evidence.prediction import Prediction, prediction_lines
 from harness.evidence.render import layout, scale
 from harness.evidence.statistics import ALPHA, BOOTSTRAP_FROM, Comparison, Interval, Summary, best, min_p
 from harness.evidence.verdicts import LEAST_SEEDS, Verdict
+from harness.tables import named
 
 
-def render_claims(known: Evidence, baseline: str | None, style: str) -> str:
-    """Return the findings as text, md or json."""
+def render_claims(known: Evidence, baseline: str | None, style: str, predicted: Sequence[Prediction] = ()) -> str:
+    """Return the findings, and which score predicts the table's target, as text, md or json."""
     found = findings(known, baseline)
     if style == "json":
-        return as_json(known, found)
+        return as_json(known, found, predicted)
     parts = [
-        [f"Table {known.table}, {known.score.name}: what the evidence can decide",
+        [f"Table {known.table}, {known.score.key}: what the evidence can decide",
          *textwrap.wrap(found.headline, 80), *scale(known.preset, known.changed)],
         [summary_table(found.summaries, best(found.summaries), style)],
         [f"difference from {found.baseline}, paired by seed:", "", comparison_table(found.compared, style)],
-        *([["claims of the paper:", "", *verdict_lines(found.verdicts, style)]] if found.verdicts else []),
+        *([[f"{whose(known)}:", "", *verdict_lines(found.verdicts, style)]] if found.verdicts else []),
+        *([["verdicts by each score:", "", matrix]] if (matrix := verdict_matrix(known, style)) else []),
+        *([prediction_lines(known.table, predicted, style)] if predicted else []),
         [line for note in notes(found) for line in textwrap.wrap(note, 80)],
         *([left] if (left := left_out_line(known.rows)) else []),
     ]  # fmt: skip
@@ -70,6 +75,22 @@ def verdict_lines(verdicts: dict[str, tuple[Comparison, Verdict]], style: str) -
     return [
         line for name, (_, one) in verdicts.items() for line in (name, *indented(str(one)), *indented(behind[name]))
     ]
+
+
+def whose(known: Evidence) -> str:
+    """Return what the claims are called: the paper's, where it reports numbers."""
+    return "claims of the paper" if named(known.table).reported else "claims"
+
+
+def verdict_matrix(known: Evidence, style: str) -> str:
+    """Return the verdict on each claim by each score that decides; nothing where only one does."""
+    by_score = {each.score.heading: judge(each) for each in known.family if each.table == known.table}
+    if len(by_score) < 2:
+        return ""
+    lines = [[known.name(claim).removeprefix(f"{known.table}: "),
+              *(verdicts[known.name(claim)][1].word for verdicts in by_score.values())]
+             for claim in known.claims]  # fmt: skip
+    return layout(["", *by_score], lines, style)
 
 
 def indented(text: str) -> list[str]:
@@ -119,11 +140,11 @@ def notes(found: Findings) -> list[str]:
     ]
 
 
-def as_json(known: Evidence, found: Findings) -> str:
+def as_json(known: Evidence, found: Findings, predicted: Sequence[Prediction]) -> str:
     """Return the findings for programs; null stands for what n does not allow."""
     content = {
         "table": known.table,
-        "score": known.score.name,
+        "score": known.score.key,
         "preset": known.preset,
         "comparable": known.comparable,
         "headline": found.headline,
@@ -134,6 +155,8 @@ def as_json(known: Evidence, found: Findings) -> str:
         "against": {label: row._asdict() for label, row in found.compared.items()},
         "claims": {name: {"verdict": verdict.word, "why": verdict.why, **compared._asdict()}
                    for name, (compared, verdict) in found.verdicts.items()},
+        "predictions": {each.score.key: {"tau": each.tau, "interval": each.interval, "backbones": each.backbones,
+                                         "settings": each.settings} for each in predicted},
     }  # fmt: skip
     return json.dumps(content, indent=2, ensure_ascii=False)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from harness.evidence.claims import Evidence, aim_of, compare_claims, scores_of
+from harness.evidence.claims import Evidence, aim_of, compare_claims, deciding_text
 from harness.evidence.left_out import left_out_line
 from harness.evidence.render import layout, scale
 from harness.evidence.rows import Row
@@ -113,13 +113,13 @@ def render_plan(known: Evidence, power: float, cost: Cost, place: str = "") -> s
         lines.append([f"all claims, for {name}", "", "", "", *count_texts(lacking, cost)])
     todo = [(name, commands(known, lacking, place)) for name, lacking in totals]
     return "\n".join([
-        f"Table {known.table}, {known.score.name}: seeds n that decide each claim with power {power:g}",
+        f"Table {known.table}, {known.score.key}: seeds n that decide each claim with power {power:g}",
         *scale(known.preset, known.changed),
         "",
         layout(["claim", "gap", "noise", "n", "runs", "hours"], lines, "text"),
         *(f"{known.name(claim)}: only at the paper's scale"
           for claim in known.claims if claim not in known.testable),
-        *([] if known.deciding else [f"Claims are judged by {scores_of(known.table)[0].heading} alone."]),
+        *([] if known.deciding else [f"Claims are judged by {deciding_text(known.table)} alone."]),
         "",
         "n: pairs, which are seeds that both rows have, for a paired t test at two-sided",
         f"5 %, shared by the {known.together} claims that are judged together; at least {LEAST_SEEDS}. Of a claim",
@@ -143,7 +143,8 @@ def need_lines(known: Evidence, one: Need, cost: Cost) -> list[list[str]]:
     noise = "–" if one.noise is None else f"{one.noise:.2f}{'' if one.measured else '*'}"
     sign = ">" if one.claim.margin is None else "≈"
     pairs = f"seen, {one.pairs} pair{'' if one.pairs == 1 else 's'}" if one.pairs else "no pair yet"
-    gaps = f"{known.gap(one.claim):.1f}", "–" if one.gap is None else f"{one.gap:+.2f}"
+    paper = known.gap(one.claim)
+    gaps = "–" if paper is None else f"{paper:.1f}", "–" if one.gap is None else f"{one.gap:+.2f}"
     first, second = ([f"{seeds:,}", *count_texts(missing(known, {one.claim: seeds}), cost)] if seeds else ["–"] * 3
                      for seeds in (one.paper, one.seen))  # fmt: skip
     return [[f"{one.claim.more} {sign} {one.claim.less}", gaps[0], noise, *first], [f"– {pairs}", gaps[1], "", *second]]

@@ -38,11 +38,11 @@ def frame(rows: Sequence[Row], columns: Sequence[Column]) -> pandas.DataFrame:
 
 def row_values(row: Row, columns: Sequence[Column]) -> dict[str, object]:
     """Return the values of a row by name; None stands for what is not known."""
-    spreads = {column.name: row.spread(column) or (None, None) for column in columns}
+    spreads = {column.key: row.spread(column) or (None, None) for column in columns}
     return {
         "row": row.label,
         "control": row.control,
-        **{f"paper_{column.name}": row.reported.get(column.name) for column in columns if not column.gauge},
+        **{f"paper_{column.key}": row.reported.get(column.name) for column in columns if not column.gauge},
         **{name: mean if mean is None else round(mean, 4) for name, (mean, _) in spreads.items()},
         **{f"{name}_std": std if std is None else round(std, 4) for name, (_, std) in spreads.items()},
         "n": row.n,

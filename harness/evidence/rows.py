@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from harness.engine import identity
 from harness.experiment import Experiment, build, parse, read_line
 from harness.records import Record
+from harness.settings import Json
 from harness.tables import CONTROLS, Column, Table, named
 
 DATA = ("data", "benchmark_data")  # of the pre-training and of the benchmark
@@ -48,7 +48,7 @@ class Row:
         return [[*line, "--benchmark", name] for name in self.benchmarks] or [line]
 
     @property
-    def settings(self) -> list[dict[str, Any]]:
+    def settings(self) -> list[Json]:
         """Return what the row's runs record, seed and trial left out; ValueError where its options do not parse."""
         return [without_seed(recorded_form(parse(line))) for line in self.lines]
 
@@ -260,12 +260,12 @@ def keep(row: Row, runs: Sequence[Record], reason: str) -> Row:
     return replace(row, runs=tuple(run for run in row.runs if run.folder in kept), out=(*row.out, *out))
 
 
-def recorded_form(experiment: Experiment) -> dict[str, Any]:
+def recorded_form(experiment: Experiment) -> Json:
     """Return an experiment's settings as a record has them."""
-    settings: dict[str, Any] = json.loads(json.dumps(experiment.settings))
+    settings: Json = json.loads(json.dumps(experiment.settings))
     return settings
 
 
-def without_seed(settings: dict[str, Any]) -> dict[str, Any]:
+def without_seed(settings: Json) -> Json:
     """Return settings without seed and trial, in which the runs of one row differ."""
     return {name: value for name, value in settings.items() if name not in ("seed", "trial")}

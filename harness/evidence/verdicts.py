@@ -39,19 +39,19 @@ class Aim(NamedTuple):
         """Return the standard deviation of the differences; None where it is neither measured nor published."""
         return found.std if found.std is not None and found.seeds >= MEASURED_FROM else self.published
 
-    def seeds(self, found: Comparison, gap: float, margin: float | None) -> int | None:
-        """Return the seeds that decide a claim if this is the true gap; None for a tie or where no noise is known."""
-        noise, left = self.noise(found), effect_to_detect(gap, margin)
+    def seeds(self, found: Comparison, gap: float | None, margin: float | None) -> int | None:
+        """Return the seeds that decide a claim with this true gap; None for none, a tie, or where no noise is known."""
+        noise, left = self.noise(found), 0.0 if gap is None else effect_to_detect(gap, margin)
         if noise is None or left == 0:
             return None
         return max(LEAST_SEEDS, seeds_needed(left, noise, self.power, self.claims))
 
 
-def verdict(found: Comparison, gap: float, margin: float | None, comparable: bool, aim: Aim) -> Verdict:
+def verdict(found: Comparison, gap: float | None, margin: float | None, comparable: bool, aim: Aim) -> Verdict:
     """Return the verdict on the claim that a gap is positive or, with a margin, that two rows differ by less than it.
 
-    Gap and margin are in points of the score. If our scores are not comparable with the paper's, a direction can be
-    confirmed but no gap reproduced, and a margin says nothing.
+    Gap and margin are in points of the score; None where there is none. If our scores are not comparable with the
+    paper's, a direction can be confirmed but no gap reproduced, and a margin says nothing.
     """
     if found.difference is None:
         return Verdict("not run", "" if found.better is None else "no seed that both rows have")
@@ -64,11 +64,11 @@ def verdict(found: Comparison, gap: float, margin: float | None, comparable: boo
     where = "" if comparable else "at this scale"
     if found.difference < 0:
         return Verdict("contradicted", where)
-    reached = comparable and found.interval.low <= gap <= found.interval.high
+    reached = comparable and gap is not None and found.interval.low <= gap <= found.interval.high
     return Verdict("reproduced" if reached else "same direction", where)
 
 
-def needed(found: Comparison, gap: float, margin: float | None, aim: Aim) -> str:
+def needed(found: Comparison, gap: float | None, margin: float | None, aim: Aim) -> str:
     """Return the n that decides if the gap is the paper's, unless so many seeds are here, and if it is as seen."""
     assert found.difference is not None
     few = f"fewer than {LEAST_SEEDS} seeds decide nothing; n needed: " if found.seeds < LEAST_SEEDS else "n needed: "

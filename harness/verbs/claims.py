@@ -9,6 +9,7 @@ import argparse
 
 from harness.evidence import claims, findings
 from harness.evidence.claims import judged_with
+from harness.evidence.prediction import predictions
 from harness.evidence.rows import fill_rows
 from harness.experiment import Options, add_settings
 from harness.settings import read_options
@@ -34,4 +35,5 @@ def main(args: argparse.Namespace) -> None:
     rows = fill_rows(args.name, asked.shared, known, args.row)
     beside = {name: fill_rows(name, asked.shared, known) for name in judged_with(args.name)}
     evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed, beside)
-    say(findings.render_claims(evidence, args.baseline, args.format))
+    predicted = predictions(args.name, rows, known)
+    say(findings.render_claims(evidence, args.baseline, args.format, predicted))

@@ -96,7 +96,7 @@ def gauge_grid(name: str, rows: Sequence[Row]) -> Grid:
 def score_section(source: Source, name: str, rows: Sequence[Row], score: Column) -> ScoreSection:
     """Return the comparisons, verdicts and the forest plot of one score."""
     beside = {other: source.rows(other) for other in judged_with(name)}
-    evidence = claims.evidence(name, score.name, rows, source.preset, source.changed, beside)
+    evidence = claims.evidence(name, score.key, rows, source.preset, source.changed, beside)
     found = claims.findings(evidence)
     lines = [
         [label, *findings.comparison_texts(one), findings.p_text(one.min_p)] for label, one in found.compared.items()
