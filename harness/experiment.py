@@ -160,9 +160,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--benchmark-data", metavar="DIR", help="the benchmark's data")
 
 
-def add_seeds(parser: argparse.ArgumentParser) -> None:
+def add_seeds(parser: argparse._ActionsContainer) -> None:
     """Add the options that make runs of equal settings differ."""
-    add = parser.add_argument_group("seeds", argument_default=argparse.SUPPRESS).add_argument
+    add = partial(parser.add_argument, default=argparse.SUPPRESS)
     add("--seed", metavar="N", type=int, help="seed of everything that is random (0)")
     add("--trials", metavar="K", type=int, help="fine-tunings of the one backbone, each a run (1)")
 

@@ -20,6 +20,7 @@ from harness import ROOT
 from harness.cli import main
 from harness.engine import distributed, launch, machine
 from harness.engine.jobs import by_backbone, slot
+from harness.engine.known import Known
 from harness.verbs.reproduce import plan
 from tests.pictures import Objects, photos, voc_folder
 
@@ -361,8 +362,8 @@ def test_lanes_share_gpus_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runs_of_one_backbone_are_made_one_after_the_other() -> None:
-    one = plan(["A1"], [], 0, 3)
-    other = plan(["A1"], ["--set", "benchmark.iterations=7"], 0, 1)
-    groups = by_backbone({**one, **other})
+    one = plan(["A1"], [], [0], 3)
+    other = plan(["A1"], ["--set", "benchmark.iterations=7"], [0], 1)
+    groups = by_backbone({line: [Known(trial, None) for trial in trials] for line, trials in {**one, **other}.items()})
     assert {len(group) for group in groups} == {2}
     assert len(groups) == len(one)

@@ -10,7 +10,7 @@ import torch
 from benchmarks.resuming import files
 from harness import records
 from harness.engine import observers
-from harness.engine.run import finished
+from harness.engine.known import all_finished
 from harness.experiment import parse
 from harness.settings import upgrade
 from tests.runs import observed, recorded
@@ -101,10 +101,9 @@ def test_a_run_of_an_older_version_counts_as_run() -> None:
     for line in ("--strategy location", "--strategy location --set match.sampler=uniform", "--strategy random"):
         experiment = parse([*line.split(), "--seed", "2"])
         assert not (DEMO / "runs" / experiment.run_id).exists()
-        found = finished(experiment, DEMO)
-        assert found is not None
+        (found,) = all_finished(experiment, DEMO)
         assert (found.strategy, found.settings) == (line.split()[1], json.loads(json.dumps(experiment.settings)))
-    assert finished(parse(["--strategy", "location", "--seed", "99"]), DEMO) is None
+    assert all_finished(parse(["--strategy", "location", "--seed", "99"]), DEMO) == []
 
 
 def test_a_later_try_replaces_what_an_earlier_one_noted_but_adds_to_its_backbone_and_durations(tmp_path: Path) -> None:

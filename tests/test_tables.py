@@ -15,8 +15,7 @@ import pytest
 
 from benchmarks.resuming import files
 from harness import ROOT, records, tables
-from harness.engine.machine import Machine
-from harness.engine.observers import Watch
+from harness.cli import main
 from harness.evidence import render
 from harness.evidence.claims import evidence
 from harness.evidence.compare import compare
@@ -26,7 +25,7 @@ from harness.evidence.power import Cost, render_plan
 from harness.evidence.rows import Row, fill_rows
 from harness.experiment import Experiment, parse
 from harness.verbs import reproduce as module
-from harness.verbs.reproduce import plan, reproduce
+from harness.verbs.reproduce import plan
 from tests.runs import recorded
 
 
@@ -188,7 +187,7 @@ def test_a_row_that_the_words_mean_nothing_to_says_so() -> None:
 
 
 def test_both_tables_hold_nine_experiments_and_two_controls() -> None:
-    experiments = plan(["A1", "A2", "gauges"], ["--set", "epochs=3"], 4, 2)
+    experiments = plan(["A1", "A2", "gauges"], ["--set", "epochs=3"], [4], 2)
     assert len(experiments) == 11
     runs = [one for trials in experiments.values() for one in trials]
     assert len({one.run_id for one in runs}) == len(runs) == 22
@@ -212,16 +211,14 @@ def test_reproduce_runs_what_is_missing_and_goes_on(
         return records.read(folder)
 
     monkeypatch.setattr(module, "run", fake)
-    experiments = plan(["A2"], [], 0, 1)
-    with pytest.raises(KeyboardInterrupt):
-        reproduce(experiments, Machine(), Watch(), tmp_path, tmp_path)
-    assert "4 runs, 0 of them run already" in capsys.readouterr().out
+    line = ["reproduce", "A2", "--seeds", "0-1", "--device", "cpu", "--results", str(tmp_path)]
+    assert main(line) == 130
+    assert "8 runs, 0 of them run already" in capsys.readouterr().out
     ran.remove(ran[0])
-    with pytest.raises(KeyboardInterrupt):
-        reproduce(experiments, Machine(), Watch(), tmp_path, tmp_path)
+    assert main(line) == 130
     told = capsys.readouterr().out
-    assert "4 runs, 2 of them run already" in told
-    assert "[3/4] harness run --strategy location --set strategy.sampler=biased" in told
+    assert "8 runs, 2 of them run already" in told
+    assert "[3/8] harness run --strategy location --set strategy.sampler=biased" in told
     assert "AP 1.00" in told
     assert len(ran) == len(set(ran)) == 2
 

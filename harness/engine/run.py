@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,6 @@ from harness.engine.backbones import BackboneSource
 from harness.engine.identity import Code
 from harness.engine.images import existing_folder, refuse_test_images
 from harness.engine.observers import Watch
-from harness.settings import Json
 
 if TYPE_CHECKING:
     from benchmarks import Data
@@ -159,78 +156,6 @@ def print_now(*lines: str) -> None:
     """Print lines at once, also into a pipe."""
     for line in lines:
         print(line, flush=True)
-
-
-def finished(experiment: Experiment, results: Path) -> records.Record | None:
-    """Return a finished run of exactly these settings, by whatever code and data, or None."""
-    return next(iter(all_finished(experiment, results)), None)
-
-
-def all_finished(experiment: Experiment, results: Path) -> list[records.Record]:
-    """Return the finished runs of exactly these settings; remove what a kill left beside the first.
-
-    A run that an older version recorded in another form has another hash in its name, and is known by its settings.
-    """
-    first = records.read_finished(results / records.RUNS / experiment.run_id)
-    settings = json.loads(json.dumps(experiment.settings))
-    alike, _ = records.read_all(results, f"{experiment.backbone.name}-s{experiment.seed}-")
-    others = [record for record in alike if record.scores is not None and record.settings == settings]
-    return [*([first] if first else []), *(record for record in others if not first or record.id != first.id)]
-
-
-def known_run(experiment: Experiment, machine: Machine, results: Path, cache: Path) -> records.Record | None:
-    """Return the finished run of these settings, by this code, on these data; None if there is none of the settings.
-
-    A record that is too old to name its code is returned, and a line says so. OtherCode says what differs.
-    """
-    found = all_finished(experiment, results)
-    if not found:
-        return None
-    if unknown := next((record for record in found if identity.recorded(record.provenance) is None), None):
-        print_now(f"{unknown.id} does not say by which code it was made (commit {commit(unknown.provenance)})")
-        return unknown
-    source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine)
-    facts_now = {**source.facts, "benchmark_data": {"fingerprint": prepared(experiment, cache).fingerprint}}
-    code = code_of(experiment, source)
-    apart = {record.id: what_differs(record, code, facts_now) for record in found}
-    if same := next((record for record in found if not apart[record.id]), None):
-        return same
-    name, reasons = next(reversed(apart.items()))
-    raise OtherCode(
-        f"{name} has these settings, but was made by other code or data: {'; '.join(reasons)}: --again makes a new "
-        "record beside it, --keep-old shows the old one"
-    )
-
-
-class OtherCode(ValueError):
-    """A finished run whose settings are those asked for, made by other code or on other data."""
-
-
-def what_differs(record: records.Record, code: Code, facts: Json) -> list[str]:
-    """Return in what a record differs from a run that would be made now, a phrase each."""
-    made_by = identity.recorded(record.provenance)
-    lines = made_by.differences(code) if made_by else []
-    for part, name in (("data", "the images to pre-train on"), ("benchmark_data", "the benchmark's data")):
-        mine, now = record.fingerprint(part), facts.get(part, {}).get("fingerprint")
-        lines += [f"{name} ({mine}, now {now})"] if mine and now and mine != now else []
-    if lines and commit(record.provenance) != commit({"code": provenance.code()}):
-        lines.append(f"commit {commit(record.provenance)}, now {commit({'code': provenance.code()})}")
-    return lines
-
-
-def commit(provenance: Json) -> str:
-    """Return the commit of a record's code, and whether the code differed from it, as text."""
-    code = provenance.get("code", {})
-    return str(code.get("commit") or "not known")[:8] + (" with changes" if code.get("dirty") else "")
-
-
-def beside(experiment: Experiment, results: Path) -> Experiment:
-    """Return the experiment under the first name that no finished run has."""
-    taken = results / records.RUNS
-    return next(
-        one for one in (replace(experiment, again=count) for count in itertools.count())
-        if not records.is_finished(taken / one.run_id)
-    )  # fmt: skip
 
 
 @contextmanager

@@ -6,13 +6,14 @@ The options that define an experiment are in harness/experiment.py, since a row 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import ROOT, records
+from harness import ROOT, experiment, records
 from harness.evidence.compare import flat
 from harness.records import Record
 from harness.settings import write_options
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from harness.engine.machine import Machine
     from harness.engine.observers import Watch
 
+SEEDS = 1000  # at most, in one command
 SHOWN = 3  # settings that tell runs of similar names apart
 CACHE = ROOT / ".cache"  # where the embedded data is composed
 
@@ -118,6 +120,45 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
     kinds = "file:DIR, tinydb:DIR or mongodb://HOST/DATABASE"
     add("--observer", metavar="KIND:WHERE", action="append", help=f"an observer of sacred's, repeatable: {kinds}")
     add("--tensorboard", action="store_true", help="write curves and scores for TensorBoard into the run's folder")
+
+
+def add_old(parser: argparse.ArgumentParser) -> None:
+    """Add what happens where a run of these settings was made by other code or on other data."""
+    old = parser.add_mutually_exclusive_group()
+    old.add_argument("--again", action="store_true", help="make it anew if other code or data made it; both are kept")
+    old.add_argument("--keep-old", action="store_true", help="take it as it is, whatever code and data made it")
+
+
+def written_old(args: argparse.Namespace) -> list[str]:
+    """Return what happens to a run by other code or on other data, as it is typed."""
+    return [option for option, asked in (("--again", args.again), ("--keep-old", args.keep_old)) if asked]
+
+
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    """Add the options that make runs of equal settings differ, several seeds at once among them."""
+    group = parser.add_argument_group("seeds")
+    experiment.add_seeds(group)
+    group.add_argument("--seeds", metavar="LIST", type=seed_list, help="a run of each of these: 0-9, or 0,3,5-7")
+
+
+def seed_list(text: str) -> list[int]:
+    """Return the seeds that a text such as 0,3,5-7 lists; ArgumentTypeError for one that lists none, or too many."""
+    parts = [re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part.strip()) for part in text.split(",")]
+    ends = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
+    if len(ends) < len(parts) or any(first > last for first, last in ends):
+        raise argparse.ArgumentTypeError(f"{text}: seeds such as 0-9 or 0,3,5-7 were expected")
+    if sum(last - first + 1 for first, last in ends) > SEEDS:
+        raise argparse.ArgumentTypeError(f"{text}: at most {SEEDS} seeds were expected")
+    return list(dict.fromkeys(seed for first, last in ends for seed in range(first, last + 1)))
+
+
+def seeds_of(args: argparse.Namespace) -> list[int]:
+    """Return the seeds that are asked for, one or several; ValueError where both options are there."""
+    if args.seeds is None:
+        return [getattr(args, "seed", 0)]
+    if hasattr(args, "seed"):
+        raise ValueError("--seed and --seeds: only one of the two was expected")
+    return list(args.seeds)
 
 
 def add_checks(parser: argparse.ArgumentParser) -> None:

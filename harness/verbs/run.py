@@ -8,17 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from benchmarks.resuming import signals
 from harness import ROOT
 from harness.engine import distributed, launch
-from harness.engine.run import OtherCode, beside, finished, known_run, run, worker_loop
+from harness.engine.known import Known, look_up
+from harness.engine.run import run, worker_loop
 from harness.evidence.compare import from_preset
-from harness.experiment import Experiment, Options, Pretraining, add_backbone, add_seeds, add_settings, build
+from harness.experiment import Experiment, Options, Pretraining, add_backbone, add_settings, build
 from harness.plugins import dotted
 from harness.records import Record
 from harness.settings import read_options, split_change, write_options
@@ -32,35 +32,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_backbone(parser)
     parser.add_argument("--dry-run", action="store_true", help="print steps, costs and changed settings; do nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: print all settings, as JSON")
-    add_old(parser)
+    options.add_old(parser)
     options.add_results(parser)
     add_settings(parser)
-    add_seeds(parser)
+    options.add_seeds(parser)
     options.add_machine(parser)
     options.add_processes(parser)
     options.add_watching(parser)
     options.add_checks(parser)
 
 
-def add_old(parser: argparse.ArgumentParser) -> None:
-    """Add what happens where a run of these settings was made by other code or on other data."""
-    old = parser.add_mutually_exclusive_group()
-    old.add_argument("--again", action="store_true", help="make it anew if other code or data made it; both are kept")
-    old.add_argument("--keep-old", action="store_true", help="take it as it is, whatever code and data made it")
-
-
 def main(args: argparse.Namespace) -> None:
-    """Run the experiment unless it has been run; SIGTERM and SIGUSR1 stop it as cleanly as Ctrl-C."""
+    """Make the runs unless they have been made; SIGTERM and SIGUSR1 stop them as cleanly as Ctrl-C."""
     signals.requeue_on_signals()
     asked, machine = read_options(Options, args), read_options(MachineOptions, args)
-    experiment = build(asked)
+    seeds = options.seeds_of(args)
+    experiments = [build(replace(asked, seed=seed)) for seed in seeds]
+    experiment = experiments[0]
     if args.json and not args.dry_run:
         raise ValueError("--json: means nothing without --dry-run")
     if args.dry_run:
         from harness.engine.estimate import estimate
 
         summary = estimate(experiment.trials(asked.trials), machine.machine())
-        print(settings_json(experiment) if args.json else f"{summary}\n{fold(changed_settings(asked, experiment))}")
+        more = f"\nand all of it again for the other {len(seeds) - 1} of {len(seeds)} seeds" if len(seeds) > 1 else ""
+        settings = fold(changed_settings(asked, experiment))
+        print(settings_json(experiment) if args.json else f"{summary}{more}\n{settings}")
         return
     launch.die_with_parent()
     count = read_options(ProcessOptions, args).count(machine.device)
@@ -70,12 +67,20 @@ def main(args: argparse.Namespace) -> None:
     measure_reference(experiment)
     with distributed.process_group():
         if not distributed.world().leads:
-            return worker_loop(experiment, machine.machine(), args.results, options.CACHE)
+            for each in experiments:
+                worker_loop(each, machine.machine(), args.results, options.CACHE)
+            return
         watch, checks = read_options(WatchOptions, args), read_options(CheckOptions, args)
-        find = partial(known, machine=machine, results=args.results, again=args.again, keep_old=args.keep_old)
-        done = record(experiment.trials(asked.trials), machine, watch, checks, args.results, find)
-        distributed.broadcast_job()
-    suggest(*next_steps(asked, done[0].id, args.results))
+        every = [trial for each in experiments for trial in each.trials(asked.trials)]
+        known = look_up(every, machine.machine, args.results, options.CACHE, args.again, args.keep_old)
+        made = []
+        for start in range(0, len(known), asked.trials):  # the trials of a seed
+            made += record(known[start : start + asked.trials], machine, watch, checks, args.results)
+            distributed.broadcast_job()
+    if len(seeds) > 1:
+        done = sum(one.record is not None for one in known)
+        print(f"{len(known)} runs: {len(known) - done} made now, {done} made before")
+    suggest(*next_steps(replace(asked, seed=seeds[-1]), made[0].id, args.results))
 
 
 def measure_reference(experiment: Experiment) -> None:
@@ -84,18 +89,6 @@ def measure_reference(experiment: Experiment) -> None:
 
     if isinstance(experiment.backbone, Pretraining):
         reference(experiment.backbone.strategy, experiment.backbone.recipe)
-
-
-def known(experiment: Experiment, machine: MachineOptions, results: Path, again: bool, keep_old: bool) -> Record | None:
-    """Return the run of an experiment that need not be made; OtherCode if the user must choose."""
-    if keep_old:
-        return finished(experiment, results)
-    try:
-        return known_run(experiment, machine.machine(), results, options.CACHE)
-    except OtherCode:
-        if not again:
-            raise
-        return None
 
 
 def settings_json(experiment: Experiment) -> str:
@@ -111,21 +104,19 @@ def changed_settings(asked: Options, experiment: Experiment) -> str:
 
 
 def record(
-    experiments: Sequence[Experiment], machine: MachineOptions, watch: WatchOptions, checks: CheckOptions,
-    results: Path, find: Callable[[Experiment], Record | None],
-) -> list[Record]:  # fmt: skip
-    """Return the runs of the experiments, of which those that are not found are made, and print all scores."""
+    runs: Sequence[Known], machine: MachineOptions, watch: WatchOptions, checks: CheckOptions, results: Path
+) -> list[Record]:
+    """Return the records of runs, of which those that have none are made, and print all scores."""
     done = []
-    for experiment in experiments:
-        if made := find(experiment):
+    for experiment, made in runs:
+        if made:
             print(f"this has been run: {made.id}")
         else:
-            new = beside(experiment, results)
-            print(f"run {new.run_id}", flush=True)
+            print(f"run {experiment.run_id}", flush=True)
             allowed = checks.allow_test_images
-            made = run(new, machine.machine(), watch.watch(), results, options.CACHE, allowed)
+            made = run(experiment, machine.machine(), watch.watch(), results, options.CACHE, allowed)
         print("  ".join(f"{name} {score:.2f}" for name, score in (made.scores or {}).items()))
-        print(f"record: {shown(made.folder)}")
+        print(f"record: {shown(made.folder)}", flush=True)
         done.append(made)
     return done
 

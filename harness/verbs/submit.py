@@ -1,4 +1,4 @@
-"""Hand a run, or every gap of tables, to Slurm.
+"""Hand a run, or every row of tables without a run, to Slurm.
 
 Example: harness submit A1 A2 --partition gpu --hours 24
 
@@ -19,22 +19,23 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.resuming import files
 from benchmarks.resuming.strict_json import read_object
 from harness import records
-from harness.experiment import Options, add_backbone, add_seeds, add_settings, build
+from harness.experiment import Options, add_backbone, add_settings, build
 from harness.settings import read_options, write_options
 from harness.verbs import options
 from harness.verbs.options import CheckOptions, MachineOptions, ProcessOptions, WatchOptions, passed_on
-from harness.verbs.reproduce import plan
+from harness.verbs.reproduce import is_missing, look_up_lines, plan
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
+    from harness.engine.known import Known
     from harness.experiment import Experiment
 
 # exit codes of `harness run` after a stop signal, once it has begun and before that
@@ -44,7 +45,7 @@ TIMEOUTS = 100  # how often a run that is longer than its --hours is continued i
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is submitted, what a job asks of Slurm, and what is asked of the jobs submitted before."""
-    help = "every gap of A1, A2, …; without a table, the one run that the other options describe"
+    help = "every row of A1, A2, … without a run; without a table, the one run that the other options describe"
     parser.add_argument("names", metavar="TABLE", nargs="*", help=help)
     add_backbone(parser)
     options.add_results(parser)
@@ -60,7 +61,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--status", action="store_true", help="print the state of the submitted jobs")
     add("--cancel", metavar="JOB", nargs="*", help="cancel these jobs, or all that wait or run")
     add_settings(parser)
-    add_seeds(parser)
+    options.add_seeds(parser)
+    options.add_old(parser)
     options.add_machine(parser)
     options.add_processes(parser)
     options.add_watching(parser)
@@ -79,27 +81,29 @@ def main(args: argparse.Namespace) -> None:
     gpus = processes.processes * (machine.device != "cpu") if processes.gpus is None else processes.gpus
     count = max(processes.processes, processes.gpus or 1)
     asked = Slurm(args.partition, gpus, count, machine.workers, args.hours, args.array)
-    missing = gaps(lines_to_run(args.names, read_options(Options, args)), args.results)
+    lines = lines_to_run(args.names, read_options(Options, args), options.seeds_of(args))
+    missing = not_made(look_up_lines(lines, machine, args), args.results)
     print(f"jobs to submit: {len(missing)}, at most {args.array} at once, each of {asked}", flush=True)
     for line in missing:
         print(f"  harness run {line}", flush=True)
     if missing and not args.dry_run:
         watch, checks = read_options(WatchOptions, args), read_options(CheckOptions, args)
-        more = passed_on(machine, processes, watch, checks, args.results)
+        more = [*passed_on(machine, processes, watch, checks, args.results), *options.written_old(args)]
         for job in submit(missing, more, asked, args.results):
             print(f"job {job.job}  {' '.join(job.runs)}")
 
 
-def lines_to_run(names: Sequence[str], asked: Options) -> dict[str, list[Experiment]]:
-    """Return options of `harness run` → its trials, for the rows of tables or for the one run that is described."""
+def lines_to_run(names: Sequence[str], asked: Options, seeds: Sequence[int]) -> dict[str, list[Experiment]]:
+    """Return options of `harness run` → its trials, for the rows of tables or for the run described, of every seed."""
     described = write_options(Options(strategy=asked.strategy, backbone=asked.backbone))
     if names and described:
         raise ValueError(
             f"{' '.join([*names, *described])}: tables, or the options of one run, were expected, not both"
         )
     if names:
-        return plan(names, asked.shared, asked.seed, asked.trials)
-    return {shlex.join(write_options(asked)): build(asked).trials(asked.trials)}
+        return plan(names, asked.shared, seeds, asked.trials)
+    each = [replace(asked, seed=seed) for seed in seeds]
+    return {shlex.join(write_options(one)): build(one).trials(one.trials) for one in each}
 
 
 @dataclass(frozen=True)
@@ -212,13 +216,14 @@ def submitted(results: Path) -> list[Submitted]:
     return sorted(jobs, key=lambda job: [*map(int, job.job.split("_"))])
 
 
-def gaps(lines: Mapping[str, Sequence[Experiment]], results: Path) -> dict[str, list[str]]:
-    """Return options of `harness run` → its runs, for the lines with a run that is not finished, waiting or running."""
+def not_made(lines: Mapping[str, Sequence[Known]], results: Path) -> dict[str, list[str]]:
+    """Return options of `harness run` → its runs, for the lines with a run that is not made, waiting or running."""
     known = submitted(results)
     queue = queued() if known else {}
     busy = {run for job in known if job.job in queue for run in job.runs}
-    named = {line: [trial.run_id for trial in trials] for line, trials in lines.items()}
-    return {line: runs for line, runs in named.items() if not done(runs, results) and busy.isdisjoint(runs)}
+    named = {line: [run.record.id if run.record else run.experiment.run_id for run in runs]
+             for line, runs in lines.items() if is_missing(runs)}  # fmt: skip
+    return {line: runs for line, runs in named.items() if busy.isdisjoint(runs)}
 
 
 def done(runs: Sequence[str], results: Path) -> bool:
@@ -227,7 +232,7 @@ def done(runs: Sequence[str], results: Path) -> bool:
 
 
 def submit(missing: Mapping[str, list[str]], machine: Sequence[str], asked: Slurm, results: Path) -> list[Submitted]:
-    """Submit a job for each gap, several as one array, and return the jobs; ValueError if Slurm refuses them."""
+    """Submit a job for each line, several as one array, and return the jobs; ValueError if Slurm refuses them."""
     import submitit
 
     slurm("sbatch", "--version")
