@@ -1,4 +1,4 @@
-"""Plans: seeds for the paper's gap and for the gap seen, the pairs that are missing, their hours and commands."""
+"""Plans: seeds for the paper's difference and for the one seen, the missing pairs, their hours and commands."""
 
 import re
 import shlex
@@ -33,13 +33,13 @@ def test_a_plan_counts_what_is_missing_for_the_paper_s_gap_and_for_the_gap_seen(
     known = claims.evidence("A1", "AP", rows["A1"], "demo", False, {"A2": rows["A2"]})
     one = power.needs(known, 0.8)[1]
     assert one.noise is not None
-    assert one.gap is not None
-    paper, seen = (verdicts.seeds_needed(gap, one.noise, 0.8, 7) for gap in (1.2, abs(one.gap)))
+    assert one.difference is not None
+    paper, seen = (verdicts.seeds_needed(gap, one.noise, 0.8, 7) for gap in (1.2, abs(one.difference)))
     assert lines[at].split()[-5:-1] == ["1.2", f"{one.noise:.2f}", f"{paper}", f"{2 * (paper - 3)}"]
-    assert lines[at + 1].split()[-4:-1] == [f"{one.gap:+.2f}", f"{seen}", f"{2 * (seen - 3)}"]
+    assert lines[at + 1].split()[-4:-1] == [f"{one.difference:+.2f}", f"{seen}", f"{2 * (seen - 3)}"]
     assert "hours: GPU-hours, 0.041 a run:\n  mean of 24 recorded runs, NVIDIA H100" in "\n".join(lines)
     said = claims.judge(known)["A1: location > pixel distance by 1.2"][1].why
-    assert said.endswith(f"n needed: {paper} for the paper's gap, {seen} for the gap seen")
+    assert said.endswith(f"n needed: {paper} for the paper's difference, {seen} for the one seen")
 
 
 def test_a_plan_before_anything_is_run_takes_the_published_noise_at_the_paper_s_scale() -> None:

@@ -206,19 +206,29 @@ CASES: list[tuple[Sequence[float], float | None, bool, str]] = [
     ([0.4, 0.5, 0.6, 0.5, 0.5], None, True, "same direction"),
     ([-1.0, -1.2, -1.4, -1.3, -1.1], None, True, "contradicted"),
     ([-1.0 - seed / 99 for seed in range(12)], None, True, "contradicted"),  # by the bootstrap
-    ([-1.0, -1.2, -1.4], None, True, f"{FEW}5 for the paper's gap, 5 for the gap seen)"),
-    ([1.0, -1.0, 2.0], None, True, f"{FEW}15 for the paper's gap, 44 for the gap seen)"),
-    ([1.0, -1.0, 2.0, 0.0, 1.0], None, True, "inconclusive (n needed: 10 for the paper's gap, 31 for the gap seen)"),
-    ([0.1, -0.1, 0.2, 0.0, 0.1], None, True, "inconclusive (n needed: 31 for the gap seen)"),
+    ([-1.0, -1.2, -1.4], None, True, f"{FEW}5 for the paper's difference, 5 for the one seen)"),
+    ([1.0, -1.0, 2.0], None, True, f"{FEW}15 for the paper's difference, 44 for the one seen)"),
+    (
+        [1.0, -1.0, 2.0, 0.0, 1.0],
+        None,
+        True,
+        "inconclusive (n needed: 10 for the paper's difference, 31 for the one seen)",
+    ),
+    ([0.1, -0.1, 0.2, 0.0, 0.1], None, True, "inconclusive (n needed: 31 for the one seen)"),
     ([0.0] * 5, None, True, "inconclusive (n needed: no number for a tie)"),
-    ([1.0], None, True, f"{FEW}8 for the paper's gap, 10 for the gap seen)"),
+    ([1.0], None, True, f"{FEW}8 for the paper's difference, 10 for the one seen)"),
     ([], None, True, "not run"),
     ([0.1, 0.0, -0.1, 0.1, 0.0], 2.0, True, "reproduced"),
     ([0.1 * (seed % 3) + seed / 999 for seed in range(12)], 2.0, True, "reproduced"),  # by the bootstrap
     ([3.0, 3.1, 3.2, 3.0, 3.1], 2.0, True, "contradicted"),
     ([-3.0, -3.1, -3.2, -3.0, -3.1], 2.0, True, "contradicted"),
-    ([1.0, 2.0, 1.5, 2.5, 0.5], 2.0, True, "inconclusive (n needed: 10 for the paper's gap, 22 for the gap seen)"),
-    ([0.1, 0.0, -0.1], 2.0, True, f"{FEW}5 for the paper's gap, 5 for the gap seen)"),
+    (
+        [1.0, 2.0, 1.5, 2.5, 0.5],
+        2.0,
+        True,
+        "inconclusive (n needed: 10 for the paper's difference, 22 for the one seen)",
+    ),
+    ([0.1, 0.0, -0.1], 2.0, True, f"{FEW}5 for the paper's difference, 5 for the one seen)"),
     ([0.1, 0.0, -0.1], 2.0, False, "inconclusive (the margin holds only at the paper's scale)"),
 ]
 
@@ -307,7 +317,7 @@ def test_every_claim_is_positive_in_the_paper_or_within_its_margin() -> None:
         for score in tables.SCORES:
             known = claims.evidence(name, score.name, fill_rows(name, (), []), "paper", False)
             for claim in made:
-                gap = known.gap(claim)
+                gap = known.reported(claim)
                 assert gap is not None
                 assert gap > 0 if claim.margin is None else abs(gap) < claim.margin
     names = [known.name(claim) for known in [claims.evidence("A1", "AP", fill_rows("A1", (), []), "demo", False)]

@@ -30,7 +30,7 @@ class Evidence:
 
     @property
     def comparable(self) -> bool:
-        """Return whether a gap of ours may be compared with the paper's."""
+        """Return whether a difference of ours may be compared with the paper's."""
         return self.preset == "paper" and not self.changed
 
     @property
@@ -65,17 +65,17 @@ class Evidence:
         """Return how many claims are judged together, in this table and those beside it, whether run or not."""
         return sum(len(each.testable) for each in self.family)
 
-    def gap(self, claim: Claim) -> float | None:
-        """Return the gap that the paper reports, in points of the score; None where it reports none."""
+    def reported(self, claim: Claim) -> float | None:
+        """Return the difference that the paper reports, in points of the score; None where it reports none."""
         paper = {row.label: row.reported.get(self.score.name) for row in self.rows}
         more, less = paper.get(claim.more), paper.get(claim.less)
         return None if more is None or less is None else round(more - less, 1)
 
     def name(self, claim: Claim) -> str:
         """Return the claim in one line."""
-        gap = self.gap(claim)
+        reported = self.reported(claim)
         if claim.margin is None:
-            return f"{self.table}: {claim.more} > {claim.less}" + ("" if gap is None else f" by {gap:.1f}")
+            return f"{self.table}: {claim.more} > {claim.less}" + ("" if reported is None else f" by {reported:.1f}")
         return f"{self.table}: {claim.more} ≈ {claim.less} within {claim.margin:.1f}"
 
 
@@ -159,7 +159,7 @@ def judge(known: Evidence) -> dict[str, tuple[Comparison, Verdict]]:
     return {
         known.name(claim): (
             found[known.name(claim)],
-            verdict(found[known.name(claim)], known.gap(claim), claim.margin, known.comparable, aim),
+            verdict(found[known.name(claim)], known.reported(claim), claim.margin, known.comparable, aim),
         )
         for claim in known.claims
     }
@@ -195,7 +195,7 @@ class Findings(NamedTuple):
 
     baseline: str  # label of the row that all others are compared with
     summaries: dict[str, Summary | None]
-    compared: dict[str, Comparison]  # every other row, less the baseline
+    compared: dict[str, Comparison]  # every other row minus the baseline
     verdicts: dict[str, tuple[Comparison, Verdict]]  # claim → its two rows compared, and the verdict
     judged: str  # by which score the claims are judged, and with those of which tables
     tests: int  # claims that are judged together

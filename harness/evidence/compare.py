@@ -111,7 +111,7 @@ def shown_gauges(measured: Mapping[str, float]) -> dict[str, float]:
 
 
 def number_lines(first: Mapping[str, float], second: Mapping[str, float]) -> list[list[str]]:
-    """Return a line for every number that both have: its values, and the second less the first."""
+    """Return a line for every number that both have: its values, and the second minus the first."""
     pairs = {visible(name): (first[name], second[name]) for name in first if name in second}
     return [[name, f"{mine:.4g}", f"{its:.4g}", f"{its - mine:+.4g}"] for name, (mine, its) in pairs.items()]
 

@@ -35,9 +35,9 @@ class Need(NamedTuple):
     pairs: int  # seeds that both rows have
     noise: float | None  # standard deviation of the differences; None: not known
     measured: bool  # the noise, here; else published
-    paper: int | None  # seeds that decide if the gap is the paper's; None: not known
-    gap: float | None  # as seen here; None without a pair
-    seen: int | None  # seeds that decide if the gap is as seen
+    paper: int | None  # seeds that decide if the difference is the paper's; None: not known
+    difference: float | None  # as seen here; None without a pair
+    seen: int | None  # seeds that decide if it is as seen
 
 
 def recorded_cost(rows: Sequence[Row]) -> Cost | None:
@@ -64,7 +64,7 @@ def needs(known: Evidence, power: float) -> list[Need]:
 def need(known: Evidence, claim: Claim, aim: Aim, found: Comparison) -> Need:
     """Return what one claim needs; where nothing tells the noise, the least seeds, which measure it."""
     noise = aim.noise(found)
-    paper = LEAST_SEEDS if noise is None else aim.seeds(found, known.gap(claim), claim.margin)
+    paper = LEAST_SEEDS if noise is None else aim.seeds(found, known.reported(claim), claim.margin)
     seen = None if found.difference is None else aim.seeds(found, found.difference, claim.margin)
     return Need(claim, found.seeds, noise, found.seeds >= MEASURED_FROM, paper, found.difference, seen)
 
@@ -107,8 +107,8 @@ def render_plan(known: Evidence, power: float, cost: Cost, place: str = "") -> s
     paper = {one.claim: one.paper for one in wanted if one.paper is not None}
     seen = {one.claim: one.seen for one in wanted if one.seen is not None}
     lines = [line for one in wanted for line in need_lines(known, one, cost)]
-    totals = [(name, missing(known, target))
-              for name, target in (("the paper's gaps", paper), ("the gaps seen", seen)) if target]  # fmt: skip
+    targets = {"the paper's differences": paper, "the differences seen": seen}
+    totals = [(name, missing(known, target)) for name, target in targets.items() if target]
     for name, lacking in totals:
         lines.append([f"all claims, for {name}", "", "", "", *count_texts(lacking, cost)])
     todo = [(name, commands(known, lacking, place)) for name, lacking in totals]
@@ -116,7 +116,7 @@ def render_plan(known: Evidence, power: float, cost: Cost, place: str = "") -> s
         f"Table {known.table}, {known.score.key}: seeds n that decide each claim with power {power:g}",
         *scale(known.preset, known.changed),
         "",
-        layout(["claim", "gap", "noise", "n", "runs", "hours"], lines, "text"),
+        layout(["claim", "points", "noise", "n", "runs", "hours"], lines, "text"),
         *(f"{known.name(claim)}: only at the paper's scale"
           for claim in known.claims if claim not in known.testable),
         *([] if known.deciding else [f"Claims are judged by {deciding_text(known.table)} alone."]),
@@ -124,7 +124,7 @@ def render_plan(known: Evidence, power: float, cost: Cost, place: str = "") -> s
         "n: pairs, which are seeds that both rows have, for a paired t test at two-sided",
         f"5 %, shared by the {known.together} claims that are judged together; at least {LEAST_SEEDS}. Of a claim",
         "with ≈, to reach the nearer end of its margin. First line of a claim: for the",
-        "gap of the paper, in its points; second: for the gap seen here.",
+        "paper's difference, in points; second: for the difference seen here.",
         "noise: standard deviation of the difference of two rows on one seed, measured",
         f"here from {MEASURED_FROM} pairs on. Measured on 3 seeds, the true one may be half or six times",
         "as large (on 10: 0.7 to 1.8 times). *: before, at the paper's scale, √2 × the",
@@ -139,15 +139,18 @@ def render_plan(known: Evidence, power: float, cost: Cost, place: str = "") -> s
 
 
 def need_lines(known: Evidence, one: Need, cost: Cost) -> list[list[str]]:
-    """Return a claim's two lines of the table: for the paper's gap and for the gap seen."""
+    """Return a claim's two lines of the table: for the paper's difference and for the one seen."""
     noise = "–" if one.noise is None else f"{one.noise:.2f}{'' if one.measured else '*'}"
     sign = ">" if one.claim.margin is None else "≈"
     pairs = f"seen, {one.pairs} pair{'' if one.pairs == 1 else 's'}" if one.pairs else "no pair yet"
-    paper = known.gap(one.claim)
-    gaps = "–" if paper is None else f"{paper:.1f}", "–" if one.gap is None else f"{one.gap:+.2f}"
+    paper = known.reported(one.claim)
+    points = "–" if paper is None else f"{paper:.1f}", "–" if one.difference is None else f"{one.difference:+.2f}"
     first, second = ([f"{seeds:,}", *count_texts(missing(known, {one.claim: seeds}), cost)] if seeds else ["–"] * 3
                      for seeds in (one.paper, one.seen))  # fmt: skip
-    return [[f"{one.claim.more} {sign} {one.claim.less}", gaps[0], noise, *first], [f"– {pairs}", gaps[1], "", *second]]
+    return [
+        [f"{one.claim.more} {sign} {one.claim.less}", points[0], noise, *first],
+        [f"– {pairs}", points[1], "", *second],
+    ]
 
 
 def count_texts(lacking: Missing, cost: Cost) -> list[str]:

@@ -45,7 +45,7 @@ class Summary(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One row less another, over the seeds that both have; None stands for what n does not allow."""
+    """One row minus another, over the seeds that both have; None stands for what n does not allow."""
 
     seeds: int  # shared
     difference: float | None  # mean over the seeds
@@ -170,16 +170,16 @@ def tails(scores: Scores, mean: float) -> tuple[float, float]:
 
 
 def compare(ours: Runs, theirs: Runs, margin: float | None = None) -> Comparison:
-    """Return one row less another, paired by seed; p as in p_value, with its margin."""
+    """Return one row minus another, paired by seed; p as in p_value, with its margin."""
     pairs = {seed: (ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())}
     scores = [differences(first, second) for first, second in pairs.values()]
-    gap, better = summarise(scores), probability_better(ours.values(), theirs.values())
-    if gap is None:
+    paired, better = summarise(scores), probability_better(ours.values(), theirs.values())
+    if paired is None:
         return Comparison(0, None, None, None, None, None, None, None, better)
     flips = sign_flip([float(np.mean(first) - np.mean(second)) for first, second in pairs.values()])
-    least = None if flips is None else min_p(gap.seeds)
+    least = None if flips is None else min_p(paired.seeds)
     return Comparison(
-        gap.seeds, gap.mean, gap.std, gap.interval, p_value(scores, margin), None, flips, least, better
+        paired.seeds, paired.mean, paired.std, paired.interval, p_value(scores, margin), None, flips, least, better
     )  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def probability_better(ours: Collection[Sequence[float]], theirs: Collection[Seq
 
 
 def against(table: Mapping[str, Runs], baseline: str) -> dict[str, Comparison]:
-    """Return every other row less the baseline, with p adjusted by Holm over the rows that have a p."""
+    """Return every other row minus the baseline, with p adjusted by Holm over the rows that have a p."""
     compared = {label: compare(runs, table[baseline]) for label, runs in table.items() if label != baseline}
     adjusted = holm({label: row.p for label, row in compared.items() if row.p is not None})
     return {label: row._replace(holm=adjusted.get(label)) for label, row in compared.items()}

@@ -39,54 +39,55 @@ class Aim(NamedTuple):
         """Return the standard deviation of the differences; None where it is neither measured nor published."""
         return found.std if found.std is not None and found.seeds >= MEASURED_FROM else self.published
 
-    def seeds(self, found: Comparison, gap: float | None, margin: float | None) -> int | None:
-        """Return the seeds that decide a claim with this true gap; None for none, a tie, or where no noise is known."""
-        noise, left = self.noise(found), 0.0 if gap is None else effect_to_detect(gap, margin)
+    def seeds(self, found: Comparison, difference: float | None, margin: float | None) -> int | None:
+        """Return the seeds that decide a claim with this true difference; None for none, a tie, or an unknown noise."""
+        noise, left = self.noise(found), 0.0 if difference is None else effect_to_detect(difference, margin)
         if noise is None or left == 0:
             return None
         return max(LEAST_SEEDS, seeds_needed(left, noise, self.power, self.claims))
 
 
-def verdict(found: Comparison, gap: float | None, margin: float | None, comparable: bool, aim: Aim) -> Verdict:
-    """Return the verdict on the claim that a gap is positive or, with a margin, that two rows differ by less than it.
+def verdict(found: Comparison, reported: float | None, margin: float | None, comparable: bool, aim: Aim) -> Verdict:
+    """Return the verdict on the claim that a difference is positive or, with a margin, that it is less than that.
 
-    Gap and margin are in points of the score; None where there is none. If our scores are not comparable with the
-    paper's, a direction can be confirmed but no gap reproduced, and a margin says nothing.
+    `reported` is the paper's difference, in points of the score like the margin; None where there is none. If our
+    scores are not comparable with the paper's, a direction can be confirmed but no difference reproduced, and a margin
+    says nothing.
     """
     if found.difference is None:
         return Verdict("not run", "" if found.better is None else "no seed that both rows have")
     if margin is not None and not comparable:
         return Verdict("inconclusive", "the margin holds only at the paper's scale")
     if found.seeds < LEAST_SEEDS or found.interval is None or found.holm is None or found.holm >= ALPHA:
-        return Verdict("inconclusive", needed(found, gap, margin, aim))
+        return Verdict("inconclusive", needed(found, reported, margin, aim))
     if margin is not None:
         return Verdict("reproduced" if abs(found.difference) < margin else "contradicted")
     where = "" if comparable else "at this scale"
     if found.difference < 0:
         return Verdict("contradicted", where)
-    reached = comparable and gap is not None and found.interval.low <= gap <= found.interval.high
+    reached = comparable and reported is not None and found.interval.low <= reported <= found.interval.high
     return Verdict("reproduced" if reached else "same direction", where)
 
 
-def needed(found: Comparison, gap: float | None, margin: float | None, aim: Aim) -> str:
-    """Return the n that decides if the gap is the paper's, unless so many seeds are here, and if it is as seen."""
+def needed(found: Comparison, reported: float | None, margin: float | None, aim: Aim) -> str:
+    """Return the n that decides if the difference is the paper's, unless so many are here, and if it is as seen."""
     assert found.difference is not None
     few = f"fewer than {LEAST_SEEDS} seeds decide nothing; n needed: " if found.seeds < LEAST_SEEDS else "n needed: "
     if aim.noise(found) is None:
         return f"{few}{LEAST_SEEDS} or more"
-    paper, seen = aim.seeds(found, gap, margin), aim.seeds(found, found.difference, margin)
-    texts = [f"{paper:,} for the paper's gap"] if paper is not None and paper > found.seeds else []
-    texts.append("no number for a tie" if seen is None else f"{max(seen, found.seeds + 1):,} for the gap seen")
+    paper, seen = aim.seeds(found, reported, margin), aim.seeds(found, found.difference, margin)
+    texts = [f"{paper:,} for the paper's difference"] if paper is not None and paper > found.seeds else []
+    texts.append("no number for a tie" if seen is None else f"{max(seen, found.seeds + 1):,} for the one seen")
     return few + ", ".join(texts)
 
 
-def effect_to_detect(gap: float, margin: float | None) -> float:
-    """Return the effect size to detect: the gap itself, or its distance to the nearer end of ± margin."""
-    return abs(gap) if margin is None else abs(margin - abs(gap))
+def effect_to_detect(difference: float, margin: float | None) -> float:
+    """Return the effect size to detect: the difference itself, or its distance to the nearer end of ± margin."""
+    return abs(difference) if margin is None else abs(margin - abs(difference))
 
 
-def seeds_needed(gap: float, std: float, power: float, claims: int = 1) -> int:
-    """Return the seeds at which a paired t test at 5 % detects a gap with this power.
+def seeds_needed(difference: float, std: float, power: float, claims: int = 1) -> int:
+    """Return the seeds at which a paired t test at 5 % detects a difference with this power.
 
     `std` is that of the seeds' differences. The 5 % are shared by all claims that are judged together.
     """
@@ -97,7 +98,7 @@ def seeds_needed(gap: float, std: float, power: float, claims: int = 1) -> int:
         raise ValueError(f"power {power:g}: more than 0 and less than 1 was expected")
     if std == 0:
         return 2
-    size, level = gap / std, ALPHA / max(1, claims)
+    size, level = difference / std, ALPHA / max(1, claims)
     seeds: int = max(2, math.ceil(((stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)) / size) ** 2))
     while (
         seeds < NORMAL_FROM and TTestPower().power(size, seeds, level) < power

@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the table, the score, what it is drawn over, and the file."""
     options.add_table(parser)
     options.add_rows(parser)
-    against = "draw a score over `steps` or `gauges` of the pre-training, or less that of a row (ROW)"
+    against = "draw a score over `steps` or `gauges` of the pre-training, or minus that of a row (ROW)"
     parser.add_argument("--against", metavar="WHAT", help=against)
     parser.add_argument("--no-title", action="store_true", help="leave out the title, for a paper with a caption")
     parser.add_argument("--score", metavar="NAME", help="this score alone (all; with --against the table's first)")

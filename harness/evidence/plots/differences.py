@@ -19,7 +19,7 @@ BESIDE = (34, 108, 122, 150)  # where the columns of numbers end, in points righ
 
 
 class Difference(NamedTuple):
-    """A row less the baseline, in the units shown; None where it is not known."""
+    """A row minus the baseline, in the units shown; None where it is not known."""
 
     row: Row
     ours: Comparison
@@ -27,7 +27,7 @@ class Difference(NamedTuple):
 
 
 def differences(rows: Sequence[Row], column: Column, baseline: str) -> list[Difference]:
-    """Return every other row less the baseline; UnknownName where no row has this label."""
+    """Return every other row minus the baseline; UnknownName where no row has this label."""
     labels = {row.label: row for row in rows}
     if baseline not in labels:
         raise plugins.unknown("row", baseline, labels)
@@ -80,7 +80,7 @@ def forest(ax: Axes, found: Sequence[Difference], column: Column, baseline: str)
     ax.set_xlim(low, high)
     ax.set_ylim(len(found) - 0.5, -0.7)
     ax.grid(axis="x", color=GRID, linewidth=0.6)
-    ax.set_xlabel(f"{column.heading} less that of {baseline}, points", parse_math=False)
+    ax.set_xlabel(f"{column.heading} minus that of {baseline}, points", parse_math=False)
     return ax
 
 
@@ -89,16 +89,16 @@ def extent(ours: Comparison) -> list[float]:
     return [end for end in (*(ours.interval or ()), ours.difference) if end is not None]
 
 
-def mark_paper(ax: Axes, gap: float, place: int, limits: tuple[float, float], colour: str) -> None:
+def mark_paper(ax: Axes, paper: float, place: int, limits: tuple[float, float], colour: str) -> None:
     """Mark the paper's difference by a diamond or, where it lies beyond the axis, by an arrow and its number."""
     low, high = limits
-    if low <= gap <= high:
-        ax.plot(gap, place, "D", color=colour, markerfacecolor="none", markersize=6)
+    if low <= paper <= high:
+        ax.plot(paper, place, "D", color=colour, markerfacecolor="none", markersize=6)
         return
-    edge, head, side = (high, ">", "right") if gap > high else (low, "<", "left")
+    edge, head, side = (high, ">", "right") if paper > high else (low, "<", "left")
     inside = edge + (0.025 if side == "left" else -0.025) * (high - low)
     ax.plot(edge, place, head, color=colour, markerfacecolor="none", markersize=6, clip_on=False)
-    ax.text(inside, place - 0.28, f"{gap:+.1f}".replace("-", "−"), ha=side, va="center", fontsize=6.5, color=colour)
+    ax.text(inside, place - 0.28, f"{paper:+.1f}".replace("-", "−"), ha=side, va="center", fontsize=6.5, color=colour)
 
 
 def numbers_of(one: Difference) -> list[str]:

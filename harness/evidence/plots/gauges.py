@@ -57,7 +57,7 @@ def values_over_steps(runs: Sequence[Record], column: Column) -> tuple[list[int]
 
 
 def change(values: Sequence[float]) -> list[float]:
-    """Return values less their start: the median of the first tenth, which one odd batch cannot move."""
+    """Return values minus their start: the median of the first tenth, which one odd batch cannot move."""
     start = statistics.median(values[: max(1, len(values) // 10)])
     return [value - start for value in values]
 

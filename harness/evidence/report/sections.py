@@ -131,5 +131,5 @@ def summary(sections: Sequence[Section], comparable: bool) -> list[str]:
     if missing := by_word.get("not run"):
         sentences.append(f"Not tested, because runs are missing: {'; '.join(missing)}.")
     if lines and not comparable:
-        sentences.append("The settings are not the paper’s, so no gap can be reproduced, only its direction.")
+        sentences.append("The settings are not the paper’s, so no difference can be reproduced, only its direction.")
     return sentences
