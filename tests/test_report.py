@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,24 @@ def test_a_coco_table_is_shown_where_a_run_fills_it(monkeypatch: pytest.MonkeyPa
     assert source.read([], [], [], "demo", False, tmp_path).names == source.ALWAYS
     plant(tmp_path, "--strategy location")
     assert source.read([], [], [], "demo", False, tmp_path).names == ("A1", "A2", "coco", "gauges")
+
+
+def test_a_table_over_several_benchmarks_says_which_score_predicts_its_target(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ("voc-folder", "scenes")
+    columns = tuple(replace(tables.SCORES[0], heading=f"AP of {name}", benchmark=name) for name in names)
+    rows = {name: f"--strategy {name}" for name in ("location", "simsiam", "random")}
+    monkeypatch.setitem(tables.TABLES, "own", tables.Table("two", rows, columns=columns, target="scenes.AP"))
+    for place, name in enumerate(rows):
+        for seed in (0, 1):
+            for benchmark in names:
+                line = f"--strategy {name} --seed {seed} --benchmark {benchmark}"
+                plant(tmp_path, line, scores={"AP": 10.0 * place + seed})
+    text = Page(page(tmp_path, tmp_path / "x.html", "own")).text
+    assert "Which score predicts AP of scenes. τ: 1 where both scores order all backbones alike" in text
+    assert "12 counted of 12 recorded" in text
+    assert re.search(r"AP of voc-folder ?6 ?3 ?\+1\.00", text)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from harness.tables import Column, named
 
 RESAMPLES = 1000
 LEAST_BACKBONES = 6  # fewer say nothing of an order
+HEADS = "backbones", "settings", "Kendall's τ", "95 % interval"
 NOTE = (
     "τ: 1 where both scores order all backbones alike, 0 where the orders have nothing in common. Over all recorded "
     f"backbones, from {LEAST_BACKBONES} on; interval: bootstrap over the settings of the pre-trainings, and over the "
@@ -103,17 +104,22 @@ def tau(pairs: Floats) -> float:
     return float(stats.kendalltau(*pairs.T).statistic)
 
 
+def prediction_texts(each: Prediction) -> list[str]:
+    """Return the numbers of a prediction as text, one for each of HEADS; dashes stand for what is not known."""
+    known = ["–", "–"]
+    if each.tau is not None and each.interval is not None:
+        known = [f"{each.tau:+.2f}", f"[{each.interval.low:+.2f}, {each.interval.high:+.2f}]"]
+    return [str(each.backbones), str(each.settings), *known]
+
+
 def prediction_lines(name: str, found: Sequence[Prediction], style: str) -> list[str]:
     """Return, as text or md, how each score of a table predicts its target."""
     (target,) = (column for column in named(name).columns if column.key == named(name).target)
-    texts = [[each.score.heading, str(each.backbones), str(each.settings),
-              *(("–", "–") if each.tau is None or each.interval is None else
-                (f"{each.tau:+.2f}", f"[{each.interval.low:+.2f}, {each.interval.high:+.2f}]"))]
-             for each in found]  # fmt: skip
+    texts = [[each.score.heading, *prediction_texts(each)] for each in found]
     return [
         f"which score predicts {target.heading}:",
         "",
-        layout(["", "backbones", "settings", "Kendall's τ", "95 % interval"], texts, style),
+        layout(["", *HEADS], texts, style),
         "",
         *textwrap.wrap(NOTE, 80),
     ]

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from harness.evidence import claims, findings
 from harness.evidence.claims import judged_with
 from harness.evidence.left_out import left_out_line
+from harness.evidence.prediction import HEADS, NOTE, prediction_texts, predictions
 from harness.evidence.render import SPREAD, gap_commands, headings, number_text, our_text, text_lines, unfillable
 from harness.evidence.report.appendix import Grid
 from harness.evidence.report.pictures import forest, plot
@@ -52,6 +53,7 @@ class Section(NamedTuple):
     commands: list[str]
     unfillable: list[str]
     plot: Markup | None  # None without a run
+    predictions: Grid | None = None  # how each score predicts the target of the table, if it has one
 
 
 def section(source: Source, name: str, rows: list[Row]) -> Section:
@@ -66,7 +68,8 @@ def section(source: Source, name: str, rows: list[Row]) -> Section:
         [score_section(source, name, rows, score) for score in scores],
         gap_commands(rows),
         unfillable(rows),
-        plot(rows, scores) if any(row.n for row in rows) else None,
+        plot(rows, scores) if any(row.runs for row in rows) else None,
+        prediction_grid(source, name, rows),
     )
 
 
@@ -78,6 +81,13 @@ def number_grid(name: str, rows: Sequence[Row], scores: Sequence[Column]) -> Gri
         lines.append([row.label + (" (control)" if row.control else ""), *texts, row.count])
     heads = [text for one in scores for text in (f"{one.heading}, paper", f"{one.heading}, ours", "95 % interval")]
     return Grid(f"Table {name}: {SPREAD}", ["", *heads, "n"], lines)
+
+
+def prediction_grid(source: Source, name: str, rows: Sequence[Row]) -> Grid | None:
+    """Return how each score of a table predicts the one that it names as its target; None without a target."""
+    lines = [[each.score.heading, *prediction_texts(each)] for each in predictions(name, rows, source.runs)]
+    target = {column.key: column.heading for column in named(name).columns}.get(named(name).target)
+    return Grid(f"Which score predicts {target}. {NOTE}", ["", *HEADS], lines) if lines else None
 
 
 def score_texts(row: Row, score: Column) -> list[str]:
