@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 BACKBONE = "backbone"
+CLASSES = "classes.json"  # of a run's folder: class → score → value, which `harness show` prints and no table has
 
 
 class Data(Protocol):
@@ -107,7 +108,8 @@ class Benchmark(Protocol[Checked]):
     def evaluate(self, backbone: Path, data: Checked, folder: Path, seed: int, device: str = "cpu") -> dict[str, float]:
         """Return the scores of a file that holds a state dict under torchvision's names, without fc.
 
-        folder keeps whatever shows how the scores came about. Everything random follows `seed`.
+        folder keeps whatever shows how the scores came about, those of each class in CLASSES. Everything random
+        follows `seed`.
         """
         ...
 

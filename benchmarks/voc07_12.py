@@ -48,9 +48,9 @@ class Voc0712(Published, Benchmark[Voc]):
     strict: bool = False  # refuse data that needs mending, and a class without a test object
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:
-        """Return trainval of VOC2007 and VOC2012 as train split and VOC2007's test; write nothing to `cache`.
+        """Return trainval of VOC2007 and VOC2012 as train split and VOC2007's test.
 
-        Raises VocError, also if the classes are not VOC's twenty.
+        `cache` remembers the hashes of the images. Raises VocError, also if the classes are not VOC's twenty.
         """
         if data is None:
             raise VocError(f"benchmark {self.name!r} needs a VOCdevkit folder: --benchmark-data DIR")
@@ -60,7 +60,7 @@ class Voc0712(Published, Benchmark[Voc]):
         voc = check(data, train, read_split(old, findings, "test"), findings)
         if len(voc.classes) != CLASSES:
             raise VocError(f"{data}: {len(voc.classes)} classes instead of Pascal VOC's {CLASSES}")
-        return voc
+        return voc.with_contents(cache)
 
     def notes(self, data: Voc | Coco) -> list[str]:
         """Return how the run departs from the publication, what was mended and which classes are not scored."""

@@ -21,10 +21,10 @@ class VocFolder(Detector, Benchmark[Voc]):
     strict: bool = False  # refuse a folder that needs mending, and a class without a test object
 
     def prepare(self, data: Path | None, cache: Path) -> Voc:
-        """Return the checked folder; write nothing to `cache`. Raises VocError."""
+        """Return the checked folder; `cache` remembers the hashes of its images. Raises VocError."""
         if data is None:
             raise VocError(f"benchmark {self.name!r} needs a folder: --benchmark-data DIR")
-        return read(data, self.strict)
+        return read(data, self.strict).with_contents(cache)
 
     def notes(self, data: Voc) -> list[str]:
         """Return what was mended and which classes are not scored."""

@@ -1,11 +1,11 @@
 """Records of runs: one folder each, which this file alone writes and reads, with nothing but json.
 
 config.json       every setting                             run.json    status, times and host, as sacred observes them
-provenance.json   command, commit, versions, device, data, durations
-curve.jsonl       of the pre-training, which goes on from checkpoint.pth
+provenance.json   command, commit, versions, device, data, durations        curve.jsonl  of the pre-training
 backbone.pth      the product, and heads.pth what was trained on top of it; neither is kept in git
-scores.json       written last: a run without it is not finished             code/  the user's own files
-tensorboard/      the curves for TensorBoard                detection.*  the benchmark's own curve, settings and log
+scores.json       written last: a run without it is not finished;  classes.json the scores of each class
+tensorboard/, detection.*  the curves for TensorBoard; the benchmark's own curve, settings and log
+code/             the user's own files
 """
 
 from __future__ import annotations

@@ -67,6 +67,23 @@ def test_coco_s_ap_is_pycocotools(seed: int, tmp_path: Path) -> None:
         assert_equal(in_silence(case, CocoEvaluator(case.test, ("bbox", "segm"))), theirs)
 
 
+def test_the_ap_of_each_class_is_detectron2_s_and_their_mean_the_score(tmp_path: Path) -> None:
+    with detections.coco(3, tmp_path, Amount()) as case:
+        official, ours = detections.detectron2_coco(case.test), CocoEvaluator(case.test, ("bbox", "segm"))
+        in_silence(case, official)
+        scores = in_silence(case, ours)
+        assert len(ours.classes) > 1
+        for task, name in (("bbox", "AP"), ("segm", "mask_AP")):
+            theirs = {label: official._results[task][f"AP-{label}"] for label in ours.classes}
+            assert {label: of[name] for label, of in ours.classes.items()} == pytest.approx(theirs)
+            assert np.mean([*theirs.values()]) == pytest.approx(scores[task]["AP"])
+    with detections.voc(3, Amount()) as case:
+        voc = VocEvaluator(case.test, 2012)
+        score = case.score(voc)["bbox"]
+        for name in ("AP", "AP50", "AP75"):
+            assert np.mean([of[name] for of in voc.classes.values()]) == pytest.approx(score[name])
+
+
 def test_only_the_100_surest_of_a_class_count(tmp_path: Path) -> None:
     with detections.coco(1, tmp_path, Amount(images=2, found=900, classes=3, size=(40, 30))) as case:
         assert max(map(len, case.found)) > 300

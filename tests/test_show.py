@@ -28,6 +28,21 @@ def test_show_is_short_and_begins_with_the_scores(capsys: pytest.CaptureFixture[
     assert max(map(len, lines)) <= 80
 
 
+def test_show_prints_the_ap_of_each_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "runs" / "location-s0-3ea0b8ea"
+    shutil.copytree(Path(DEMO, "runs", folder.name), folder)
+    classes = {"cat": {"AP": 41.25, "AP50": 60, "mask_AP": 30.5}, "dog": {"AP": 2.0, "AP50": 3}}
+    (folder / "classes.json").write_text(json.dumps(classes))
+    assert main(["show", "location", "--results", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:4] == ["classes   AP: cat 41.25, dog 2.00", "classes   mask_AP: cat 30.50"]
+    assert main(["show", "location", "--results", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == classes
+    (folder / "classes.json").write_text('{"cat": 1}')
+    assert main(["show", "location", "--results", str(tmp_path)]) == 2
+    assert "classes.json" in capsys.readouterr().err
+
+
 def test_compare_prints_gauges_as_a_table_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "simsiam-s0", "location-s0-3ea", "--results", DEMO]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -287,6 +287,17 @@ def test_runs_on_other_data_are_not_averaged(part: str, tmp_path: Path) -> None:
     assert left_out(list(rows.values()), found) == [f"3 is no location: its {named} is not that of most runs here (c)"]
 
 
+def test_why_says_that_an_older_fingerprint_covers_names_and_sizes_alone(tmp_path: Path) -> None:
+    line = "--strategy location --data photos --seed"
+    found = [stored(tmp_path / f"{seed}", f"{line} {seed}", 10, "content-aa", "content-bb") for seed in (0, 1)]
+    found.append(stored(tmp_path / "2", f"{line} 2", 20, "aa", "content-bb"))
+    row = lines(found, ["--data", "photos"])["location"]
+    assert [run.id for run in row.runs] == ["0", "1"]
+    assert left_out([row], found) == [
+        "2 is no location: its data is not that of most runs here (aa, of names and sizes alone)"
+    ]
+
+
 def test_a_copied_record_counts_once(tmp_path: Path) -> None:
     found = [stored(tmp_path / name, "--strategy location --seed 2", 10) for name in ("1", "2")]
     rows = lines(found)

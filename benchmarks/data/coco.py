@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, NamedTuple
 
+from benchmarks.data.contents import BY_CONTENT, hashes
 from benchmarks.data.flaws import DataError, Findings
 
 TRAIN, TEST = "train2017", "val2017"
@@ -44,6 +45,7 @@ class Coco:
     folder: Path
     train: Split
     test: Split
+    contents: tuple[str, ...] = ()  # the SHA-256 of each image's file, train then test; none: their sizes identify them
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -56,14 +58,27 @@ class Coco:
         return len(self.train.names), len(self.test.names)
 
     @property
+    def learnt(self) -> list[Path]:
+        """The files of the train images."""
+        return [self.folder / TRAIN / name for name in sorted(self.train.names)]
+
+    @property
     def tested(self) -> list[Path]:
         """The files of the test images."""
         return [self.folder / TEST / name for name in sorted(self.test.names)]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of both splits; a copy of the folder elsewhere has the same one."""
-        return hashlib.sha256(f"{self.train.digest}\n{self.test.digest}".encode()).hexdigest()
+        """SHA-256 of both splits; a copy of the folder elsewhere has the same one.
+
+        It begins with BY_CONTENT where it covers what the images' files contain.
+        """
+        whole = hashlib.sha256("\n".join([self.train.digest, self.test.digest, *self.contents]).encode()).hexdigest()
+        return (BY_CONTENT if self.contents else "") + whole
+
+    def with_contents(self, cache: Path) -> Coco:
+        """Return it with the hashes of its images, which `cache` remembers."""
+        return replace(self, contents=tuple(hashes([*self.learnt, *self.tested], cache)))
 
     @property
     def summary(self) -> str:

@@ -7,13 +7,14 @@ import hashlib
 import unicodedata
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from reprlib import repr as shown
 
 from PIL import Image
 
+from benchmarks.data.contents import BY_CONTENT, hashes
 from benchmarks.data.flaws import Findings
 from benchmarks.data.pixels import eight_bits
 from benchmarks.data.voc_xml import Box, check_size, objects, parse
@@ -51,12 +52,21 @@ class Voc:
     train: tuple[Record, ...]
     test: tuple[Record, ...]
     mended: tuple[str, ...] = ()  # a line for each kind of flaw
+    contents: tuple[str, ...] = ()  # the SHA-256 of each image's file, train then test; none: their sizes identify them
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of both splits' records in order and of what was mended; a copy elsewhere has the same one."""
+        """SHA-256 of records, images and what was mended; a copy elsewhere has the same one.
+
+        It begins with BY_CONTENT where it covers what the images' files contain.
+        """
         lines = [r.digest for r in self.train] + ["test"] + [r.digest for r in self.test] + [*self.mended]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        whole = hashlib.sha256("\n".join([*lines, *self.contents]).encode()).hexdigest()
+        return (BY_CONTENT if self.contents else "") + whole
+
+    def with_contents(self, cache: Path) -> "Voc":
+        """Return it with the hashes of its images, which `cache` remembers."""
+        return replace(self, contents=tuple(hashes([r.jpeg for r in (*self.train, *self.test)], cache)))
 
     @property
     def images(self) -> tuple[int, int]:

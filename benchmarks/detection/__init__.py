@@ -5,3 +5,5 @@ CURVE = "detection.jsonl"  # detectron2's JSON lines
 LOG = "detection.log"
 CONFIG = "detection.yaml"  # every resolved setting of detectron2
 CHECKPOINT = "detection-checkpoint.pth"
+
+TASKS = {"bbox": "", "segm": "mask_"}  # task of COCO's evaluation: how our names of its scores begin

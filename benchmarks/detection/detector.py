@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmarks import Cost
+from benchmarks import CLASSES, Cost
 from benchmarks.data.coco import Coco
 from benchmarks.data.voc import Voc
 from benchmarks.detection import CONFIG, CURVE, LOG
@@ -20,10 +20,10 @@ from benchmarks.detection.catalog import registered
 from benchmarks.detection.config import Settings, config, join_norms
 from benchmarks.detection.convert import convert_file
 from benchmarks.detection.log import log_to
-from benchmarks.resuming.files import write
+from benchmarks.resuming.files import write, write_json
 
 if TYPE_CHECKING:
-    from detectron2.evaluation import DatasetEvaluator
+    from benchmarks.detection.evaluation import Evaluator
 
 STEP = {"fpn": 1.5, "c4": 6.0}  # time of a detector's step over its encoder's, measured within a factor of two
 
@@ -41,12 +41,12 @@ class Detector(Settings):
     ) -> dict[str, float]:
         """Return the scores in per cent on the test split after fine-tuning on train from the backbone file.
 
-        `folder` keeps the curve, the log, the resolved settings and a checkpoint, from which the same call goes
-        on. Everything random follows `seed`: on the CPU the same curve and scores come again, bit for bit, cut
-        off or not and with any number of workers. Ctrl-C writes the checkpoint and raises KeyboardInterrupt,
-        SIGTERM and SIGUSR1 Requeued. Raises ConvertError for a backbone that does not fit and DetectionError for
-        a loss or a gradient that is not finite. With other ranks beside this one, each learns from its part of the
-        batch; curve, checkpoint and scores are rank 0's; the others return none.
+        `folder` keeps the curve, the log, the resolved settings, the scores of each class and a checkpoint, from which
+        the same call goes on. Everything random follows `seed`: on the CPU the same curve and scores come again, bit
+        for bit, cut off or not and with any number of workers. Ctrl-C writes the checkpoint and raises
+        KeyboardInterrupt, SIGTERM and SIGUSR1 Requeued. Raises ConvertError for a backbone that does not fit and
+        DetectionError for a loss or a gradient that is not finite. With other ranks beside this one, each learns from
+        its part of the batch; curve, checkpoint and scores are rank 0's; the others return none.
         """
         from detectron2.utils import comm
 
@@ -65,8 +65,12 @@ class Detector(Settings):
             with registered(data, Path(scratch).name) as (train_split, test_split):
                 cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.MODEL.WEIGHTS = (train_split,), (test_split,), str(weights)
                 model = fine_tune(cfg, folder, key)
-                results = evaluate_model(cfg, model, self.evaluator(test_split))
-                return self.scores(results) if comm.is_main_process() else {}
+                evaluator = self.evaluator(test_split)
+                results = evaluate_model(cfg, model, evaluator)
+                if not comm.is_main_process():
+                    return {}
+                write_json(folder / CLASSES, evaluator.classes)
+                return self.scores(results)
 
     def test_images(self, data: Voc | Coco) -> list[Path]:
         """Return the files of the test split."""
@@ -80,7 +84,7 @@ class Detector(Settings):
 
     # what a subclass does in another way
 
-    def evaluator(self, test: str) -> DatasetEvaluator:
+    def evaluator(self, test: str) -> Evaluator:
         """Return the evaluator, in detectron2's form, of the registered test split."""
         from benchmarks.detection.evaluation import VocEvaluator
 

@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from benchmarks.detection import TASKS
 from benchmarks.detection.catalog import Entry
 from benchmarks.detection.log import bar_off
 from benchmarks.resuming.loading import ignore_signals, loaded
@@ -63,6 +64,12 @@ def of_all_ranks(rows: list[Row]) -> list[Row]:
     return list(chain(*comm.gather(rows)))
 
 
+class Evaluator(DatasetEvaluator):  # type: ignore[misc]
+    """An evaluator of detectron2's form that also knows the scores of each class."""
+
+    classes: dict[str, dict[str, float]]  # class → score → per cent, once evaluated; none of a class without an object
+
+
 # --- Pascal VOC
 
 
@@ -74,7 +81,7 @@ class Truth(NamedTuple):
     first: int  # the number of the first of them among all images' objects
 
 
-class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
+class VocEvaluator(Evaluator):
     """Pascal VOC's AP at ten IoU thresholds; a detection can only hit the object of its class that it overlaps most."""
 
     def __init__(self, test: str, year: int) -> None:
@@ -87,6 +94,7 @@ class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
         self.labels = np.array([each["category_id"] for each in objects], int)
         self.difficult = np.array([each["difficult"] for each in objects], bool)
         self.scored = np.unique(self.labels[~self.difficult]).tolist()
+        self.names = MetadataCatalog.get(test).thing_classes
         self.average = eleven_points if year == 2007 else area
         self.reset()
 
@@ -113,8 +121,8 @@ class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
             return {}
         labels, *columns = (np.concatenate(column) for column in zip(*rows, strict=True))
         aps = [self.aps(label, *(column[labels == label] for column in columns)) for label in self.scored]
-        ap = np.mean(aps or [[np.nan] * len(THRESHOLDS)], axis=0)  # of each threshold
-        return {"bbox": {"AP": 100 * float(ap.mean()), "AP50": 100 * float(ap[0]), "AP75": 100 * float(ap[5])}}
+        self.classes = {self.names[label]: summary(ap) for label, ap in zip(self.scored, aps, strict=True)}
+        return {"bbox": summary(np.mean(aps or [[np.nan] * len(THRESHOLDS)], axis=0))}
 
     def aps(self, label: int, scores: Array, ious: Array, objects: Array) -> list[float]:
         """Return the AP of a class at every threshold, from its detections [N] in the order of the images."""
@@ -127,6 +135,11 @@ class VocEvaluator(DatasetEvaluator):  # type: ignore[misc]
             true, false = (np.cumsum(flags) for flags in hits_and_misses(ious > threshold, objects, self.difficult))
             aps.append(self.average(true / count, true / np.maximum(true + false, 1)))
         return aps
+
+
+def summary(aps: Sequence[float] | Array) -> dict[str, float]:
+    """Return AP, AP50 and AP75 in per cent of the AP at each threshold."""
+    return {"AP": 100 * float(np.mean(aps)), "AP50": 100 * float(aps[0]), "AP75": 100 * float(aps[5])}
 
 
 def build_truth(objects: Sequence[Entry], first: int) -> Truth:
@@ -180,7 +193,7 @@ def area(recall: Array, precision: Array) -> float:
 # --- COCO
 
 
-class CocoEvaluator(DatasetEvaluator):  # type: ignore[misc]
+class CocoEvaluator(Evaluator):
     """COCO's AP of boxes, or of boxes and masks."""
 
     def __init__(self, test: str, tasks: Sequence[str]) -> None:
@@ -209,15 +222,23 @@ class CocoEvaluator(DatasetEvaluator):  # type: ignore[misc]
         rows = of_all_ranks(self.detections)
         if not comm.is_main_process():
             return {}
-        results = self.truth.loadRes(rows)
+        results, self.classes = self.truth.loadRes(rows), {}
         return {task: self.scores(results, task) for task in self.tasks}
 
     def scores(self, results: COCO, task: str) -> dict[str, float]:
-        """Return COCO's three scores over objects of all sizes, with 100 detections of a class and image."""
+        """Return COCO's three scores over objects of all sizes, with 100 detections of a class and image.
+
+        Those of each class that has an object enter `classes`.
+        """
         evaluation = COCOeval_faster(self.truth, results, task, print_function=print)
         params = evaluation.params
         params.areaRng, params.areaRngLbl, params.maxDets = [[0, 1e10]], ["all"], [100]
         evaluation.run()
+        precision = evaluation.eval["precision"][..., 0, 0]  # [thresholds, recalls, classes]: -1 without an object
+        for number, id in enumerate(params.catIds):
+            if (known := precision[..., number]).max() >= 0:
+                scores = {f"{TASKS[task]}{name}": value for name, value in summary(known.mean(axis=1)).items()}
+                self.classes.setdefault(self.truth.cats[id]["name"], {}).update(scores)
         return {name: 100 * float(score) for name, score in zip(SCORES, evaluation.stats, strict=False)}
 
 

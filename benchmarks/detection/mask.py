@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import Benchmark
 from benchmarks.data.coco import Coco, CocoError, read
+from benchmarks.detection import TASKS
 from benchmarks.detection.config import DetectionError
 from benchmarks.detection.published import Published
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
-    from detectron2.evaluation import DatasetEvaluator
 
-TASKS = {"bbox": "", "segm": "mask_"}  # task of COCO's evaluation: how our names of its scores begin
+    from benchmarks.detection.evaluation import Evaluator
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class MaskDetector(Published, Benchmark[Coco]):
             raise DetectionError(f"mask_convs={self.mask_convs}: at least 0 was expected")
 
     def prepare(self, data: Path | None, cache: Path) -> Coco:
-        """Read train2017 and val2017, which is the test split; write nothing to `cache`. Raises CocoError."""
+        """Read train2017 and val2017, the test split; `cache` remembers hashes. Raises CocoError."""
         if data is None:
             raise CocoError(f"benchmark {self.name!r} needs a COCO folder: --benchmark-data DIR")
-        return read(data)
+        return read(data).with_contents(cache)
 
     def resolve(self, cfg: CfgNode) -> CfgNode:
         """Return detectron2's config with the mask head."""
         cfg.MODEL.MASK_ON, cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = True, self.mask_convs
         return super().resolve(cfg)
 
-    def evaluator(self, test: str) -> DatasetEvaluator:
+    def evaluator(self, test: str) -> Evaluator:
         """Return COCO's evaluation of the registered test split."""
         from benchmarks.detection.evaluation import CocoEvaluator
 

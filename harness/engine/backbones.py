@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.data.contents import hashes as hashes_of
 from benchmarks.sources import hashes, own_files
 from benchmarks.weights import Backbone, read_backbone
 from harness import records
@@ -85,7 +86,8 @@ def learnt_images(training: Pretraining, cache: Path, reduced: bool) -> tuple[li
         return [], [], {}
     folder = source_folder(training, cache)
     images, notes = find_images(folder)
-    fingerprint = provenance.fingerprint(images, folder) + ("-reduced" if reduced else "")  # other pixels
+    kept = None if training.embedded else hashes_of(images, cache)  # the embedded ones are verified where they are made
+    fingerprint = provenance.fingerprint(images, folder, kept) + ("-reduced" if reduced else "")  # other pixels
     return images, notes, {"images": len(images), "fingerprint": fingerprint}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.data.contents import hashes
 from benchmarks.data.roots import train_images
 
 if TYPE_CHECKING:
@@ -72,34 +72,26 @@ def walk(folder: Path, seen: set[tuple[int, int]], twice: list[Path]) -> Iterato
             yield from walk(link, seen, twice)
 
 
-def shared_images(images: Iterable[Path], tested: Iterable[Path]) -> dict[Path, Path]:
-    """Return image → test image of the same bytes; only files of equal size are read."""
-    by_size: dict[int, list[Path]] = {}
-    for file in tested:
-        by_size.setdefault(file.stat().st_size, []).append(file)
-    contents: dict[int, dict[bytes, Path]] = {}
-    shared = {}
-    for file in images:
-        size = file.stat().st_size
-        if size in by_size:
-            if size not in contents:
-                contents[size] = {content_hash(test): test for test in by_size[size]}
-            if test := contents[size].get(content_hash(file)):
-                shared[file] = test
-    return shared
+def shared_images(images: Sequence[Path], tested: Sequence[Path], cache: Path | None = None) -> dict[Path, Path]:
+    """Return image → test image of the same bytes; read are files of equal size whose hash `cache` does not have."""
+    sizes, others = ([file.stat().st_size for file in files] for files in (images, tested))
+    alike = set(sizes) & set(others)
+    mine, its = (
+        [file for file, size in zip(files, known, strict=True) if size in alike]
+        for files, known in ((images, sizes), (tested, others))
+    )
+    contents = dict(zip(hashes(its, cache), its, strict=True))
+    return {file: contents[sha] for file, sha in zip(mine, hashes(mine, cache), strict=True) if sha in contents}
 
 
-def content_hash(file: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes."""
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()
+def refuse_test_images(images: Sequence[Path], tested: Sequence[Path], allowed: bool, cache: Path | None = None) -> str:
+    """Return a line on how many images to pre-train on are test images; ValueError if some are and may not be.
 
-
-def refuse_test_images(images: Sequence[Path], tested: Sequence[Path], allowed: bool) -> str:
-    """Return a line on how many images to pre-train on are test images; ValueError if some are and may not be."""
+    cache: the folder that remembers hashes.
+    """
     if not tested:
         return "whether test images are among those to pre-train on is not known: the benchmark does not name its own"
-    shared = shared_images(images, tested)
+    shared = shared_images(images, tested, cache)
     line = f"{len(shared):,} of the {len(images):,} images to pre-train on are among the {len(tested):,} test images"
     if shared and not allowed:
         image, test = next(iter(shared.items()))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.data.contents import BY_CONTENT
 from harness import records
 from harness.engine import backbones, identity, provenance
 from harness.engine.identity import Code
@@ -99,7 +100,9 @@ def what_differs(record: records.Record, code: Code, facts: Json) -> list[str]:
     lines = made_by.differences(code) if made_by else []
     for part, name in (("data", "the images to pre-train on"), ("benchmark_data", "the benchmark's data")):
         mine, now = record.fingerprint(part), facts.get(part, {}).get("fingerprint")
-        lines += [f"{name} ({mine}, now {now})"] if mine and now and mine != now else []
+        if mine and now and mine != now:
+            older = now.startswith(BY_CONTENT) and not mine.startswith(BY_CONTENT)
+            lines.append(f"{name} ({mine}{', of names and sizes alone' if older else ''}, now {now})")
     if lines and commit(record.provenance) != commit({"code": provenance.code()}):
         lines.append(f"commit {commit(record.provenance)}, now {commit({'code': provenance.code()})}")
     return lines

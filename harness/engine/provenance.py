@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.data.contents import BY_CONTENT
 from harness import ROOT
 
 PACKAGES = ("torch", "torchvision", "detectron2", "sacred", "numpy", "pillow")
@@ -67,12 +68,16 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def fingerprint(images: Sequence[Path], folder: Path) -> str:
-    """Return 16 hexadecimal digits over the names and sizes of the images below a folder: cheap for a million files."""
+def fingerprint(images: Sequence[Path], folder: Path, contents: Sequence[str] | None = None) -> str:
+    """Return 16 hexadecimal digits over the names of the images below a folder and the hashes of their contents.
+
+    It is the same wherever the folder lies. Without hashes it covers names and sizes, as older records have it; one of
+    contents begins with BY_CONTENT, so that the two kinds are told apart.
+    """
     digest = hashlib.sha256()
-    for image in images:
-        digest.update(os.fsencode(f"{image.relative_to(folder)}\0{image.stat().st_size}\n"))
-    return digest.hexdigest()[:16]
+    for image, content in zip(images, contents or [str(image.stat().st_size) for image in images], strict=True):
+        digest.update(os.fsencode(f"{image.relative_to(folder)}\0{content}\n"))
+    return (BY_CONTENT if contents else "") + digest.hexdigest()[:16]
 
 
 def peak_memory() -> int:

@@ -38,7 +38,7 @@ def run(
     named_data(experiment)
     source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine, watch.tensorboard)
     data = prepared(experiment, cache)
-    notes = [*checked_images(experiment, source, data, allow_test_images), *experiment.benchmark.notes(data)]
+    notes = [*checked_images(experiment, source, data, cache, allow_test_images), *experiment.benchmark.notes(data)]
     folder = results / records.RUNS / experiment.run_id
     with records.claim(folder):
         if not records.is_finished(folder):  # by another process meanwhile
@@ -51,11 +51,12 @@ def named_data(experiment: Experiment) -> Path | None:
     return None if experiment.benchmark_data is None else existing_folder(experiment.benchmark_data)
 
 
-def checked_images(experiment: Experiment, source: BackboneSource, data: Data, allowed: bool) -> list[str]:
+def checked_images(experiment: Experiment, source: BackboneSource, data: Data, cache: Path, allowed: bool) -> list[str]:
     """Return lines on the images to pre-train on, the test images among them; none where nothing is trained."""
     if not (source.trained and source.images):
         return []
-    return [*source.notes, refuse_test_images(source.images, experiment.benchmark.test_images(data), allowed)]
+    tested = experiment.benchmark.test_images(data)
+    return [*source.notes, refuse_test_images(source.images, tested, allowed, cache)]
 
 
 def prepared(experiment: Experiment, cache: Path) -> Data:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from benchmarks.data.contents import BY_CONTENT
 from harness.engine import identity
 from harness.evidence.compare import differences
 from harness.evidence.rows import Row, without_seed
@@ -47,13 +48,24 @@ def reason_left_out(record: Record, rows: Sequence[Row]) -> str:
             part: {run.fingerprint(part) for row in rows for run in row.runs} for part in ("data", "benchmark_data")
         }
         odd = [part for part, fingerprints in known.items() if record.fingerprint(part) not in fingerprints]
-        return "; ".join(f"its {part} is not that of most runs here ({record.fingerprint(part)})" for part in odd)
+        return "; ".join(
+            f"its {part} is not that of most runs here ({record.fingerprint(part)}{kind(record, part, known[part])})"
+            for part in odd
+        )
     return {
         "not finished": f"it is {record.status}, not finished",
         "name not of its settings": "its name is not the one that its settings give: it was copied or edited",
         "score out of range": f"a score is out of the benchmark's range: {record.scores}",
         "other code": f"its code is not that of most runs here ({code_text(record)})",
     }.get(reason, f"another record here is of its seed {record.settings['seed']} and trial {record.settings['trial']}")
+
+
+def kind(record: Record, part: str, known: Collection[str | None]) -> str:
+    """Return what a record's fingerprint covers if others are of another kind, with which it cannot be compared."""
+    by_content = [str(each).startswith(BY_CONTENT) for each in (record.fingerprint(part), *known)]
+    if all(by_content) or not any(by_content):
+        return ""
+    return ", of contents: theirs are of names and sizes alone" if by_content[0] else ", of names and sizes alone"
 
 
 def code_text(record: Record) -> str:

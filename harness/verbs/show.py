@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks import CLASSES
+from benchmarks.resuming.strict_json import read_object
 from harness.evidence.compare import from_preset, shown_gauges
 from harness.records import Record
 from harness.terminal import fold, say, shown
@@ -41,6 +43,7 @@ def whole(record: Record) -> dict[str, Any]:
         "status": record.status,
         "folder": str(record.folder),
         "scores": record.scores,
+        "classes": class_scores(record),
         "gauges": record.gauges(),
         "settings": record.settings,
         "provenance": record.provenance,
@@ -58,12 +61,26 @@ def summary(record: Record) -> list[str]:
     return [
         f"run       {record.id}, {record.status.lower()}",
         f"scores    {'  '.join(scores) or 'none, since it is not finished'}",
+        *class_lines(class_scores(record)),
         f"settings  {options.described(preset, fields)}",
         *([f"gauges    {'; '.join(gauges)} (means of the last epoch)"] if gauges else []),
         *made(record.provenance),
         f"files     {shown(record.folder)}: {len(files)} files, {size:.1f} MiB",
         f"all of it harness show {record.id} --json",
     ]
+
+
+def class_scores(record: Record) -> dict[str, dict[str, float]]:
+    """Return class → score → value; empty where the benchmark has left none."""
+    file = record.folder / CLASSES
+    return read_object(file, {...: {...: (int, float)}}) if record.scores and file.exists() else {}
+
+
+def class_lines(classes: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a line with the AP of each class, and one with that of its masks where there are masks."""
+    names = ("AP", "mask_AP")
+    values = {name: [f"{label} {of[name]:.2f}" for label, of in classes.items() if name in of] for name in names}
+    return [f"classes   {name}: {', '.join(scores)}" for name, scores in values.items() if scores]
 
 
 def made(provenance: Mapping[str, Any]) -> list[str]:
