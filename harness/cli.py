@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from benchmarks.resuming import signals
 from harness import __version__, plugins
 from harness.engine import distributed
-from harness.terminal import report
+from harness.terminal import Traced, report
+from methods.contract import Raised
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(line)
     except KeyboardInterrupt as stop:
         if distributed.world().leads:
-            print("\nharness: stopped; the same command continues from here", file=sys.stderr)
+            print("; ".join(["\nharness: stopped", *getattr(stop, "__notes__", [])]), file=sys.stderr)
         return os.EX_TEMPFAIL if isinstance(stop, signals.Requeued) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("HARNESS_TRACEBACK"):
             raise
         distributed.wait_for_cause(error)
-        report(error)
+        report(Traced(str(error), plugins.frames_of(error.__cause__)) if isinstance(error, Raised) else error)
         return 2
 
 

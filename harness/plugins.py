@@ -9,6 +9,8 @@ import importlib
 import inspect
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -19,7 +21,7 @@ import benchmarks
 import methods.strategies
 from benchmarks import AnyBenchmark, Benchmark
 from harness import ROOT
-from harness.terminal import Listing
+from harness.terminal import Listing, Traced, shown
 from methods.boxes import BOXES
 from methods.correspondence import Strategy
 from methods.sampling import SAMPLERS
@@ -180,14 +182,33 @@ def exported(path: str, attribute: str, kind: str) -> Any:
 
 
 def imported(path: str, kind: str) -> ModuleType:
-    """Import a module, also of the current folder; its own broken import is not reported as an unknown name."""
+    """Import a module, also of the current folder; Traced names what is wrong in the module itself, and where."""
     sys.path[:0] = [""] if "" not in sys.path else []
     try:
         return importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name and (path == error.name or path.startswith(f"{error.name}.")):
-            raise UnknownName(f"no {kind} {path!r}: Python finds no module {error.name!r}") from error
-        raise
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if absent and (path == absent or path.startswith(f"{absent}.")):
+            raise UnknownName(f"no {kind} {path!r}: Python finds no module {absent!r}") from error
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        message = f"{kind} {path!r} cannot be imported: {type(error).__name__}: {reason}"
+        raise Traced(message, frames_of(error)) from error
+
+
+def frames_of(error: BaseException | None) -> list[str]:
+    """Return file, line and text of the frames of an error that are the user's: of no library and not of harness.
+
+    The first frame is that of the call here. Of an error in a strategy of this checkout, its frames are returned.
+    """
+    libraries = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    ours = tuple(f"{ROOT / name}/" for name in ("harness", "methods", "benchmarks"))
+    called = traceback.extract_tb(error.__traceback__)[1:] if error else []
+    frames = [(frame.filename, frame.lineno, frame.line) for frame in called]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append((error.filename, error.lineno, error.text))
+    frames = [frame for frame in frames if not frame[0].startswith(("<frozen", *libraries))]
+    own = [frame for frame in frames if not frame[0].startswith(ours)]
+    return [f"{shown(Path(file))}, line {number}: {(text or '').strip()}" for file, number, text in own or frames]
 
 
 def summaries() -> dict[str, dict[str, str]]:

@@ -18,9 +18,19 @@ class Listing(ValueError):
         super().__init__(f"{message} {', '.join(self.choices)}" if self.choices else message)
 
 
+class Traced(ValueError):
+    """Error in code of the user's, with the lines of that code that led to it, below the message."""
+
+    def __init__(self, message: str, frames: Iterable[str]) -> None:
+        self.message, self.frames = message, tuple(frames)
+        super().__init__("\n  ".join([message, *self.frames]))
+
+
 def report(error: Exception) -> None:
     """Print an error on stderr: on one line, or, if that has no room for a choice, each choice below on its own."""
     line = f"harness: {one_line(error)}"
+    if isinstance(error, Traced):
+        line = "\n  ".join([f"harness: {visible(error.message)}", *map(visible, error.frames)])
     if isinstance(error, Listing) and len(line) > WIDTH and error.choices:
         choices = [fold(f"  {visible(choice)}") for choice in error.choices]
         line = "\n".join([f"harness: {visible(error.message)}", *choices])

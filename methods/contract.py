@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from torch import Tensor
-
 from methods.correspondence import Correspondence, FeatureMap, Strategy
 from methods.similarity import Similarity
 
@@ -15,12 +13,19 @@ class Misfit(ValueError):
     """Strategy whose first correspondence does not keep its contract; the message says in what, in one line."""
 
 
+class Raised(Misfit):
+    """Strategy whose first call raised an error, which is the cause of this one."""
+
+
 def checked(strategy: Strategy) -> Callable[[FeatureMap, FeatureMap, Similarity], Correspondence]:
     """Return a strategy's call that raises Misfit, in one line, where the strategy does not keep its contract."""
 
     def call(query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
         check_call(strategy, query, key, similarity)
-        links = strategy(query, key, similarity)
+        try:
+            links = strategy(query, key, similarity)
+        except Exception as error:  # a user's strategy may raise anything
+            raise Raised(f"{origin(strategy)}: __call__ raised {type(error).__name__}: {error}") from error
         check_links(strategy, query, key, links)
         return links
 
@@ -39,6 +44,8 @@ def check_call(strategy: Strategy, *arguments: object) -> None:
 
 def check_links(strategy: Strategy, query: FeatureMap, key: FeatureMap, links: object) -> None:
     """Raise Misfit unless links are a Correspondence with Q [B, N, H·W], K [B, M, H·W], W [B, N, M] ≥ 0, all finite."""
+    from torch import Tensor
+
     where = origin(strategy)
     if not isinstance(links, Correspondence):
         raise Misfit(f"{where}: __call__ returned a {type(links).__name__}: a Correspondence was expected")

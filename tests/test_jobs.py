@@ -186,7 +186,7 @@ def test_a_signal_stops_all_ranks_once_whoever_gets_it(here: Path, name: str) ->
         ("waits", "harness: an image is broken"),
         ("deaf", "harness: an image is broken"),
         ("lost", "harness: an image is broken"),
-        ("killed", "rank 1 was ended by SIGKILL: the same command goes on"),
+        ("killed", "rank 1 was ended by SIGKILL: the same command continues from here"),
     ],
 )
 def test_an_error_of_any_rank_ends_all_and_is_told_once(

@@ -20,9 +20,12 @@ class Requeued(KeyboardInterrupt):
     """SIGTERM or SIGUSR1 has stopped the work; the same command continues it."""
 
 
-def interrupt(number: int) -> NoReturn:
-    """Raise what a signal stands for: Requeued, or KeyboardInterrupt for Ctrl-C."""
-    raise Requeued if number in REQUEUE else KeyboardInterrupt
+def interrupt(number: int, *notes: str) -> NoReturn:
+    """Raise what a signal stands for, with notes: Requeued, or KeyboardInterrupt for Ctrl-C."""
+    stop = Requeued() if number in REQUEUE else KeyboardInterrupt()
+    for note in notes:
+        stop.add_note(note)
+    raise stop
 
 
 def is_echo(number: int) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from benchmarks.resuming.signals import STOPS
 
 RENDEZVOUS = "HARNESS_RENDEZVOUS"  # environment: where the ranks of `launch` find each other; torchrun has its own
+CONTINUES = "the same command continues from here"
 GRACE = 10.0  # seconds that ranks have to end after one has failed
 TIMEOUT = timedelta(days=7)  # of a collective, since a rank may compose data or evaluate alone meanwhile
 
@@ -64,7 +65,7 @@ def process_group() -> Iterator[None]:
         barrier()
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
-            raise Lost(f"rank {here.rank} has lost the connection to another rank: the same command goes on") from error
+            raise Lost(f"rank {here.rank} has lost the connection to another rank: {CONTINUES}") from error
         raise
     distributed.destroy_process_group()
 

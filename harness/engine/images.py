@@ -20,9 +20,14 @@ def source_folder(training: Pretraining, cache: Path) -> Path:
     """Return the folder of the images to pre-train on: those that come with a benchmark, or the user's."""
     if training.embedded:
         return training.embedded.folder(cache)
-    if training.data is None:
+    return named_folder(training.data)
+
+
+def named_folder(data: str | None) -> Path:
+    """Return the user's folder of images to pre-train on; ValueError where none is named or the named one is none."""
+    if data is None:
         raise ValueError("this preset has no data of its own to pre-train on: --data DIR")
-    return existing_folder(training.data)
+    return existing_folder(data)
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 
 from benchmarks.resuming.signals import interrupt
 from harness.engine import launch
+from harness.engine.distributed import CONTINUES
 from harness.engine.known import Known
 from harness.engine.run import print_now
 from harness.records import Record
@@ -112,7 +113,7 @@ def spread(
     with launch.pass_on_signals(pool.children) as pool.signals, ThreadPoolExecutor(jobs) as threads:
         failed = [line for lines in threads.map(pool.run_in_turn, by_backbone(missing)) for line in lines]
     if pool.signals:
-        interrupt(pool.signals[0])
+        interrupt(pool.signals[0], CONTINUES)
     print_now(f"{len(missing) - len(failed)} done, {len(failed)} failed", *(f"  harness run {line}" for line in failed))
     return len(failed)
 

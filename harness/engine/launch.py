@@ -16,7 +16,7 @@ from types import FrameType
 
 from benchmarks.resuming.signals import STOPS, interrupt
 from harness import ROOT
-from harness.engine.distributed import GRACE, RENDEZVOUS, RankError, World, world
+from harness.engine.distributed import CONTINUES, GRACE, RENDEZVOUS, RankError, World, world
 
 PARENT = "HARNESS_PARENT"  # environment: the id of the process that started this one, with which it ends
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
@@ -103,7 +103,7 @@ def wait_for_all(ranks: Sequence[subprocess.Popen[bytes]], signals: Sequence[int
     if code < 0 and not signals:
         with suppress(ProcessLookupError):
             os.killpg(ranks[number].pid, signal.SIGKILL)  # its loaders, before they miss it aloud
-        raise RankError(f"rank {number} was ended by {signal.Signals(-code).name}: the same command goes on")
+        raise RankError(f"rank {number} was ended by {signal.Signals(-code).name}: {CONTINUES}")
     if code < 0:
         interrupt(signals[0])
     return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,13 +49,10 @@ def machine(
 
     None stands for a GPU if there is one, and for what is fastest on the device.
     """
+    refuse(device, workers)
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if workers < 0:
-        raise ValueError(f"--workers {workers}: must be at least 0")
-    if device != "cpu" and not device.startswith("cuda"):
-        raise ValueError(f"--device {device}: choose cpu, cuda or cuda:N")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: torch finds no CUDA device here; `harness doctor` says more")
     cuda = device != "cpu"
@@ -67,6 +65,14 @@ def machine(
         compile=compile,
         fused=cuda if fused is None else fused,
     )
+
+
+def refuse(device: str | None, workers: int) -> None:
+    """Raise ValueError for what no machine has; this needs no torch."""
+    if workers < 0:
+        raise ValueError(f"--workers {workers}: must be at least 0")
+    if device is not None and not re.fullmatch("cpu|cuda(:[0-9]+)?", device):
+        raise ValueError(f"--device {device}: choose cpu, cuda or cuda:N")
 
 
 def own_device(device: str) -> str:

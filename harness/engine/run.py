@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -16,8 +17,10 @@ from harness import records
 from harness.engine import backbones, distributed, identity, observers, provenance, tensorboard
 from harness.engine.backbones import BackboneSource
 from harness.engine.identity import Code
-from harness.engine.images import existing_folder, refuse_test_images
+from harness.engine.images import existing_folder, named_folder, refuse_test_images
 from harness.engine.observers import Watch
+from harness.experiment import Pretraining
+from methods.contract import Misfit
 
 if TYPE_CHECKING:
     from benchmarks import Data
@@ -44,6 +47,19 @@ def run(
         if not records.is_finished(folder):  # by another process meanwhile
             make(experiment, data, source, machine, watch, folder, notes)
         return records.read(folder)
+
+
+def refuse_folders(experiment: Experiment, planned: bool = False) -> None:
+    """Raise ValueError for a folder that is named and does not exist, or is needed and not named; it needs no torch.
+
+    planned: nothing is trained yet, so that the images may be named later.
+    """
+    named_data(experiment)
+    training = experiment.backbone
+    if isinstance(training, Pretraining) and training.embedded is None:
+        needed = training.strategy.trains and not planned
+        if needed or training.data is not None:
+            named_folder(training.data)
 
 
 def named_data(experiment: Experiment) -> Path | None:
@@ -90,7 +106,16 @@ def make(
             tensorboard.finish(folder, scores, experiment.benchmark.curve)
         return scores
 
-    records.finish(folder, observers.observe(folder, experiment.settings, work, watch.observers))
+    try:
+        records.finish(folder, observers.observe(folder, experiment.settings, work, watch.observers))
+    except KeyboardInterrupt as stop:
+        if any((folder / name).exists() for name in (records.CHECKPOINT, records.BACKBONE)):
+            stop.add_note(distributed.CONTINUES)
+        raise
+    except Misfit:
+        if not begun:  # nothing was trained: a mended strategy begins anew
+            shutil.rmtree(folder)
+        raise
     print_now(*(f"warning: {line}" for line in records.read_provenance(folder)["warnings"]))
 
 

@@ -6,6 +6,7 @@ The options that define an experiment are in harness/experiment.py, since a row 
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Mapping
@@ -39,6 +40,12 @@ class MachineOptions:
     reduced: bool = False
     compile: bool = False
     fused: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a device or a number of workers that no machine has."""
+        from harness.engine.machine import refuse
+
+        refuse(self.device, self.workers)
 
     def machine(self) -> Machine:
         """Return the machine of this process; ValueError for a device that is not there."""
@@ -190,7 +197,17 @@ def add_score(parser: argparse.ArgumentParser) -> None:
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Add the folder of the records."""
     folder = ROOT / "results"
-    parser.add_argument("--results", metavar="DIR", type=Path, default=folder, help="folder of the records (results)")
+    parser.add_argument(
+        "--results", metavar="DIR", type=no_file, default=folder, help="folder of the records (results)"
+    )
+
+
+def no_file(text: str) -> Path:
+    """Return the path of a folder, which need not exist; NotADirectoryError for what is no folder or lies in a file."""
+    path = Path(text)
+    if not next(place for place in (path.absolute(), *path.absolute().parents) if place.exists()).is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", f"--results {text}")
+    return path
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.resuming import signals
 from harness.engine import distributed
+from harness.engine.images import existing_folder
 from harness.engine.jobs import TimeLeft, minutes
 from harness.engine.known import Known, look_up
 from harness.engine.run import run
@@ -51,6 +52,11 @@ def main(args: argparse.Namespace) -> None:
     experiments = plan(args.names, asked.shared, options.seeds_of(args), asked.trials)
     if args.jobs < 1:
         raise ValueError(f"--jobs {args.jobs}: at least 1 was expected")
+    for folder in filter(None, (asked.data, asked.benchmark_data)):
+        existing_folder(folder)
+    each = read_options(ProcessOptions, args).count(machine.device)
+    for trials in experiments.values():
+        trials[0].divide(each)
     if distributed.world().size > 1:
         raise ValueError("reproduce starts its processes itself: --processes N instead of torchrun")
     if not args.dry_run:

@@ -16,7 +16,7 @@ from benchmarks.resuming import signals
 from harness import ROOT
 from harness.engine import distributed, launch
 from harness.engine.known import Known, look_up
-from harness.engine.run import run, worker_loop
+from harness.engine.run import refuse_folders, run, worker_loop
 from harness.evidence.compare import from_preset
 from harness.experiment import Experiment, Options, Pretraining, add_backbone, add_settings, build
 from harness.plugins import dotted
@@ -51,6 +51,9 @@ def main(args: argparse.Namespace) -> None:
     experiment = experiments[0]
     if args.json and not args.dry_run:
         raise ValueError("--json: means nothing without --dry-run")
+    count = read_options(ProcessOptions, args).count(machine.device)
+    experiment.divide(max(count, distributed.world().size))
+    refuse_folders(experiment, planned=args.dry_run)
     if args.dry_run:
         from harness.engine.estimate import estimate
 
@@ -60,8 +63,6 @@ def main(args: argparse.Namespace) -> None:
         print(settings_json(experiment) if args.json else f"{summary}{more}\n{settings}")
         return
     launch.die_with_parent()
-    count = read_options(ProcessOptions, args).count(machine.device)
-    experiment.divide(max(count, distributed.world().size))
     if launch.to_launch(count):
         raise SystemExit(launch.launch(args.line, count))
     measure_reference(experiment)
