@@ -53,7 +53,8 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError("--json: means nothing without --dry-run")
     count = read_options(ProcessOptions, args).count(machine.device)
     experiment.divide(max(count, distributed.world().size))
-    refuse_folders(experiment, planned=args.dry_run)
+    if not args.keep_old:
+        refuse_folders(experiment, planned=args.dry_run)
     if args.dry_run:
         from harness.engine.estimate import estimate
 
