@@ -92,6 +92,7 @@ class Benchmark(Protocol[Checked]):
     name: ClassVar[str]  # on the command line and in the record
     judges: ClassVar[str] = BACKBONE  # what it scores: the weights NAME.pth of a run's folder
     distributed: ClassVar[bool] = False  # whether all ranks evaluate, dividing a field `batch`, or rank 0 alone
+    needs_data: ClassVar[bool] = False  # whether the user must name its folder
     curve: ClassVar[str | None] = None  # file of JSON lines with an `iteration` that evaluate leaves in the folder
     expected: ClassVar[tuple[Expected, ...]] = ()
     score_range: ClassVar[tuple[float, float] | None] = None  # of every score; a record outside it enters no table

@@ -18,6 +18,7 @@ class CocoC4(MaskDetector):
     """Mask R-CNN R50-C4 on COCO, 90,000 iterations."""
 
     name: ClassVar[str] = "coco-c4"
+    needs_data: ClassVar[bool] = True
     expected: ClassVar[tuple[Expected, ...]] = (
         Expected("random", "AP", 26.4, TOLERANCE, README),
         Expected("random", "mask_AP", 29.3, TOLERANCE, README),

@@ -25,6 +25,7 @@ class CocoFpn(MaskDetector):
     """Mask R-CNN R50-FPN (4conv1fc) on COCO, 90,000 iterations."""
 
     name: ClassVar[str] = "coco-fpn"
+    needs_data: ClassVar[bool] = True
     expected: ClassVar[tuple[Expected, ...]] = (
         Expected("random", "AP", 32.8, TOLERANCE, README),
         Expected("random", "mask_AP", 29.9, TOLERANCE, README),

@@ -22,6 +22,7 @@ class Voc0712(Published, Benchmark[Voc]):
     """Faster R-CNN R50-C4 on VOC07+12, 24,000 iterations."""
 
     name: ClassVar[str] = "voc07+12"
+    needs_data: ClassVar[bool] = True
     official: ClassVar[tuple[int, int]] = (5_011 + 11_540, 4_952)
     expected: ClassVar[tuple[Expected, ...]] = (
         Expected("random", "AP", 33.8, TOLERANCE, README),

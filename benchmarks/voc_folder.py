@@ -15,6 +15,7 @@ class VocFolder(Detector, Benchmark[Voc]):
     """Faster R-CNN on your own folder in Pascal VOC layout."""
 
     name: ClassVar[str] = "voc-folder"
+    needs_data: ClassVar[bool] = True
 
     sizes: tuple[int, ...] = (160,)
     anchors: tuple[int, ...] = (16, 32, 64, 112, 176)

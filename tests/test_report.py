@@ -153,9 +153,10 @@ def test_hostile_records_come_out_as_text(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_s_page_is_the_to_do_list(tmp_path: Path) -> None:
+    (tmp_path / "nowhere").mkdir()
     found = Page(page(tmp_path / "nowhere", tmp_path / "x.html"))
     assert "harness run --strategy location " in found.text
-    assert "harness figure matches draws it" in found.text
+    assert "harness figure matches --results '…/nowhere' draws it" in found.text
     assert "0 counted of 0 recorded" in found.text
     assert found.text.count("not run") >= len(tables.TABLES["A1"].claims)
     assert not {"img", "svg"} & {tag for tag, _ in found.tags}
@@ -212,7 +213,7 @@ def test_what_cannot_be_written_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("kept", encoding="utf-8")
-    assert main(["report", *words, "--results", "nowhere"]) == 2
+    assert main(["report", *words, "--results", str(DEMO)]) == 2
     told = capsys.readouterr().err
     assert said in told
     assert all(line.startswith("  ") for line in told.splitlines()[1:])  # choices, one a line
@@ -251,7 +252,7 @@ def test_the_page_opens_with_what_is_decided_and_what_is_not() -> None:
     assert told.endswith("runs are missing: c > d.")
     other = " ".join(sections.summary(claims_of({"b > c": "inconclusive"}), comparable=False))
     assert other.startswith("0 of 1 claims reproduced, 0 contradicted, 1 undecided; ")
-    assert "no gap can be reproduced" in other
+    assert "no difference can be reproduced" in other
     assert sections.summary(claims_of({}), comparable=True) == ["no claims; random has the highest mean AP."]
 
 

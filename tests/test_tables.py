@@ -71,7 +71,9 @@ def test_a_column_of_a_table_over_several_benchmarks_holds_the_runs_of_its_own(m
     assert left_out_line([row]) == ["1 run left out (same seed and trial 1): --why"]
     (empty,) = fill_rows("own", (), known[:3])
     assert empty.n == 0
-    assert render.gap_commands([empty]) == ["harness run --strategy location --benchmark scenes,voc-folder"]
+    assert render.gap_commands([empty]) == [
+        "harness run --strategy location --benchmark scenes,voc-folder --benchmark-data DIR"
+    ]
     (named,) = left_out([row], [record(f"{line} voc-folder --set epochs=3", 1, "other")])
     assert "recipe.epochs=3" in named
     with pytest.raises(ValueError, match="the columns of table own name theirs: scenes, voc-folder"):

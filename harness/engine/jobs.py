@@ -114,7 +114,8 @@ def spread(
         failed = [line for lines in threads.map(pool.run_in_turn, by_backbone(missing)) for line in lines]
     if pool.signals:
         interrupt(pool.signals[0], CONTINUES)
-    print_now(f"{len(missing) - len(failed)} done, {len(failed)} failed", *(f"  harness run {line}" for line in failed))
+    again = (shlex.join(["harness", "run", *shlex.split(line), *options]) for line in failed)
+    print_now(f"{len(missing) - len(failed)} done, {len(failed)} failed", *(f"  {line}" for line in again))
     return len(failed)
 
 

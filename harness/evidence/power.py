@@ -86,19 +86,18 @@ def missing(known: Evidence, wanted: Mapping[Claim, int]) -> Missing:
 
 
 def commands(known: Evidence, lacking: Missing, place: str) -> list[str]:
-    """Return one line of shell for each row that lacks seeds; `place`: options of where the records lie."""
+    """Return a command for each row that lacks seeds; `place`: options of where the records lie."""
     lines = []
     for row in known.rows:
         if row.missing is None and (seeds := lacking.get(row.label)):
-            line, many = f"harness run {row.options}{place} --seed", len(seeds) > 1
-            lines.append(f"for s in {listed(seeds)}; do {line} $s; done" if many else f"{line} {seeds[0]}")
+            lines.append(f"{row.command}{place} --seeds {listed(seeds)}")
     return lines
 
 
 def listed(seeds: Sequence[int]) -> str:
-    """Return sorted seeds as a shell takes them, three or more in a row as $(seq FIRST LAST)."""
+    """Return sorted seeds as --seeds takes them, such as 0-2,5."""
     parts = [[seed for _, seed in run] for _, run in groupby(enumerate(seeds), lambda one: one[1] - one[0])]
-    return " ".join(f"$(seq {one[0]} {one[-1]})" if len(one) > 2 else " ".join(map(str, one)) for one in parts)
+    return ",".join(f"{one[0]}-{one[-1]}" if len(one) > 1 else f"{one[0]}" for one in parts)
 
 
 def render_plan(known: Evidence, power: float, cost: Cost, place: str = "") -> str:

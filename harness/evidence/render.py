@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tabulate as tabulate_module
 from tabulate import SEPARATING_LINE, tabulate
 
+from harness import ROOT
 from harness.evidence.latex import booktabs, comment
 from harness.evidence.left_out import left_out_line
 from harness.evidence.rows import Row
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 tabulate_module.MIN_PADDING = 0  # 80 columns hold the table only without it
 
+NAMED = "DIR: a folder of yours, which this command must be told in the same way to find the runs."
 SPREAD = "mean ± standard deviation over n seeds"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters of one
 STYLES = {"text": "simple", "md": "pipe"}
@@ -53,8 +56,16 @@ def row_values(row: Row, columns: Sequence[Column]) -> dict[str, object]:
     }
 
 
-def render(name: str, rows: Sequence[Row], preset: str, changed: bool, style: str) -> str:
-    """Return a table as text, md, latex, csv or json; `changed`: the settings differ from the preset's."""
+def place_of(results: Path | None, name: str | None = None) -> str:
+    """Return the option that lets a command read or write these records, by a name; nothing for the usual folder."""
+    return "" if results in (None, ROOT / "results") else f" --results {shlex.quote(name or str(results))}"
+
+
+def render(name: str, rows: Sequence[Row], preset: str, changed: bool, style: str, results: Path | None = None) -> str:
+    """Return a table as text, md, latex, csv or json; `changed`: the settings differ from the preset's.
+
+    results: the folder that the commands below it name; None: the usual one. Those of csv and json name none.
+    """
     table = named(name)
     columns = table.columns
     if style == "csv":
@@ -67,7 +78,7 @@ def render(name: str, rows: Sequence[Row], preset: str, changed: bool, style: st
         notes.append("n×k: k fine-tuning trials a seed; ± over the seeds' means, of one seed its trials")
     if not changed and (others := changed_rows(name, rows, preset)):
         notes.append(f"settings changed in: {', '.join(others)}")
-    below = [*left_out_line(rows), *gaps(rows)]
+    below = [*left_out_line(rows), *gaps(rows, place_of(results))]
     papers = [column for column in columns if any(column.name in row.reported for row in rows)]
     lines = text_lines(rows, columns, papers, style)
     if style == "latex":
@@ -156,18 +167,19 @@ def changes_preset(line: Sequence[str], preset: str) -> bool:
     return bool(fields or asked.benchmark or asked.data) or asked.preset != preset
 
 
-def gaps(rows: Sequence[Row]) -> list[str]:
+def gaps(rows: Sequence[Row], place: str = "") -> list[str]:
     """Return the commands that would fill the gaps, and the gaps that no command can fill."""
-    commands, absent = ([f"  {line}" for line in lines] for lines in (gap_commands(rows), unfillable(rows)))
+    commands, absent = ([f"  {line}" for line in lines] for lines in (gap_commands(rows, place), unfillable(rows)))
+    named = [NAMED] if any(" DIR" in line for line in commands) else []
     return [
-        *(["Gaps, and the commands that fill them:", *commands] if commands else []),
+        *(["Gaps, and the commands that fill them:", *commands, *named] if commands else []),
         *(["Gaps that no command fills:", *absent] if absent else []),
     ]
 
 
-def gap_commands(rows: Sequence[Row]) -> list[str]:
-    """Return the command of every row that can be run and has no run yet."""
-    return [row.command for row in rows if not row.n and row.missing is None]
+def gap_commands(rows: Sequence[Row], place: str = "") -> list[str]:
+    """Return the command of every row that can be run and has no run yet; place: the option of its results."""
+    return [row.command + place for row in rows if not row.n and row.missing is None]
 
 
 def unfillable(rows: Sequence[Row]) -> list[str]:

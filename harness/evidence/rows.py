@@ -7,12 +7,12 @@ import math
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from harness.engine import identity
-from harness.experiment import Experiment, build, parse, read_line
+from harness.experiment import Experiment, Pretraining, build, parse, read_line
 from harness.records import Record
 from harness.settings import Json
 from harness.tables import CONTROLS, Column, Table, named
@@ -37,9 +37,9 @@ class Row:
 
     @property
     def command(self) -> str:
-        """Return the command that makes a run of the row."""
+        """Return the command that makes a run of the row; DIR stands for a folder that only the user can name."""
         scored = f" --benchmark {','.join(self.benchmarks)}" if self.benchmarks else ""
-        return f"harness run {self.options}{scored}"
+        return f"harness run {self.options}{scored}{'' if self.missing else folders_of(map(parse, self.lines))}"
 
     @property
     def lines(self) -> list[list[str]]:
@@ -94,6 +94,16 @@ class Row:
         """Return n as text: the number of seeds and, where a seed has several trials, × fewest–most of them."""
         seeds, trials = [*map(len, self.trials)], [count for seeds in self.trials for count in seeds.values()] or [0]
         return f"{span(seeds)}×{span(trials)}" if max(trials) > 1 else span(seeds)
+
+
+def folders_of(experiments: Iterable[Experiment]) -> str:
+    """Return the options of folders that experiments need and that theirs do not name."""
+    options = []
+    for one in experiments:
+        training = one.backbone if isinstance(one.backbone, Pretraining) and one.backbone.strategy.trains else None
+        options += [" --data DIR"] if training and training.embedded is None and training.data is None else []
+        options += [" --benchmark-data DIR"] if one.benchmark.needs_data and one.benchmark_data is None else []
+    return "".join(dict.fromkeys(options))
 
 
 def span(counts: Sequence[int]) -> str:

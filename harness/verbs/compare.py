@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from harness.evidence.compare import compare
+from harness.evidence.render import place_of
 from harness.terminal import say
 from harness.verbs import options
 
@@ -21,6 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Print two runs side by side."""
     if len(args.runs) != 2:
-        raise ValueError(f"compare {' '.join(args.runs)}: two runs were expected, `harness runs` lists them")
+        raise ValueError(
+            f"compare {' '.join(args.runs)}: two runs were expected, `harness runs{place_of(args.results)}` lists them"
+        )
     first, second = (options.find_run(args.results, name) for name in args.runs)
     say(compare(first, second))

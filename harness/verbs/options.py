@@ -6,6 +6,7 @@ The options that define an experiment are in harness/experiment.py, since a row 
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import re
 import sys
@@ -18,7 +19,7 @@ from harness import ROOT, experiment, records
 from harness.evidence.compare import flat
 from harness.records import Record
 from harness.settings import write_options
-from harness.terminal import Listing, visible
+from harness.terminal import Listing, shown, visible
 
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
@@ -215,8 +216,28 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's name, or how it begins")
 
 
+def existing(results: Path) -> Path:
+    """Return the folder of the records if it is one; ValueError says what it is instead, and which may be meant.
+
+    The usual folder may lack runs, or be absent where nothing has been run yet.
+    """
+    if results == ROOT / "results" or (results / records.RUNS).is_dir():
+        return results
+    inside = (results / records.CONFIG).exists() or any(results.glob(f"*/{records.CONFIG}"))
+    if results.is_dir() and not inside:
+        return results
+    wrong = "a folder within the records" if inside else "not a folder" if results.exists() else "no such folder"
+    beside = {folder.parent.name: folder.parent for folder in results.parent.glob(f"*/{records.RUNS}")}
+    near = [beside[name] for name in difflib.get_close_matches(results.name, beside, n=1)]
+    places = [results.parent, results.parent.parent, ROOT / "results" / results.name, *near]
+    known = [place for place in places if (place / records.RUNS).is_dir()]
+    meant = next((place for place in known if inside or place != ROOT / "results"), None)
+    raise ValueError(f"--results {results}: {wrong}" + (f": did you mean '{shown(meant)}'?" if meant else ""))
+
+
 def find_run(results: Path, name: str) -> Record:
     """Return the run of a name, or of how it begins; ValueError says what differs between several, or which exist."""
+    existing(results)
     runs = {record.id: record for record in records.read_all(results, name)[0]} if name else {}
     if name in runs or len(runs) < 2:
         return records.find(results, name)
@@ -245,7 +266,7 @@ def read_records(table: str, results: Path) -> list[Record]:
 
 def read_all(results: Path) -> list[Record]:
     """Return all records; folders that are no records are named on stderr."""
-    known, broken = records.read_all(results)
+    known, broken = records.read_all(existing(results))
     for line in broken:
         print(f"harness: left out: {visible(line)}", file=sys.stderr)
     return known

@@ -6,12 +6,10 @@ Example: harness plan A1 --power 0.8
 from __future__ import annotations
 
 import argparse
-import shlex
-from pathlib import Path
 
-from harness import ROOT
 from harness.evidence import claims, power
 from harness.evidence.claims import judged_with
+from harness.evidence.render import place_of
 from harness.evidence.rows import fill_rows
 from harness.experiment import Options, add_settings, parse
 from harness.settings import read_options
@@ -39,11 +37,6 @@ def main(args: argparse.Namespace) -> None:
     evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed, beside)
     cost = power.recorded_cost(rows) or estimated_cost(asked, read_options(MachineOptions, args))
     say(power.render_plan(evidence, args.power, cost, place_of(args.results)))
-
-
-def place_of(results: Path) -> str:
-    """Return the option that lets a command write beside these records; nothing for the usual folder."""
-    return "" if results == ROOT / "results" else f" --results {shlex.quote(str(results))}"
 
 
 def estimated_cost(asked: Options, options: MachineOptions) -> power.Cost:

@@ -6,9 +6,11 @@ Example: harness plot A1 --results results/demo
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 
 from harness.evidence import destinations
+from harness.evidence.render import place_of
 from harness.evidence.rows import Row, fill_rows
 from harness.experiment import Options, add_settings
 from harness.settings import read_options
@@ -43,7 +45,8 @@ def main(args: argparse.Namespace) -> None:
 
     lengths = steps.lengths(args.name, asked.shared, known, args.row) if args.against == "steps" else [rows]
     if not any(row.n for rows in lengths for row in rows):
-        raise ValueError(f"no run in {args.results} fills a row of table {args.name}: harness reproduce {args.name}")
+        line = shlex.join(["harness", "reproduce", args.name, *asked.shared]) + place_of(args.results)
+        raise ValueError(f"no run in {args.results} fills a row of table {args.name}: {line}")
     stem = destinations.picture(args.out, args.results / "plots" / plots.stem_of(args.name, args.against))
     if args.against and score:
         drawn = plots.write_against(args.name, args.against, lengths, score, note(asked), stem, title=not args.no_title)

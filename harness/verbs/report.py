@@ -32,6 +32,7 @@ def main(args: argparse.Namespace) -> None:
     from harness.evidence.report import page, source
 
     destinations.page(args.out)
+    options.existing(args.results)
     asked = read_options(Options, args)
     known = source.read(args.names, asked.shared, args.row, asked.preset, asked.changed, args.results)
     page.write(known, args.figures or args.results / "figures", args.out)

@@ -18,6 +18,7 @@ from harness.engine.images import existing_folder
 from harness.engine.jobs import TimeLeft, minutes
 from harness.engine.known import Known, look_up
 from harness.engine.run import run
+from harness.evidence.render import place_of
 from harness.experiment import Experiment, Options, add_settings, parse
 from harness.settings import read_options
 from harness.tables import named
@@ -64,7 +65,7 @@ def main(args: argparse.Namespace) -> None:
     known = look_up_lines(experiments, machine, args)
     if args.dry_run:
         for line, runs in known.items():
-            print(f"{'missing' if is_missing(runs) else 'run already':<11}  harness run {line}")
+            print(f"{'missing' if is_missing(runs) else 'run already':<11}  harness run {line}{place_of(args.results)}")
         return
     share(known, args)
 
@@ -133,7 +134,7 @@ def reproduce(
     print(f"{len(every)} runs, {done} of them run already{left.text(len(missing))}", flush=True)
     for number, (line, experiment) in enumerate(missing, start=1):
         trial = f", trial {experiment.trial}" if experiment.trial else ""
-        print(f"\n[{done + number}/{len(every)}] harness run {line}{trial}", flush=True)
+        print(f"\n[{done + number}/{len(every)}] harness run {line}{place_of(results)}{trial}", flush=True)
         start = time.monotonic()
         record = run(experiment, machine, watch, results, cache, allow_test_images)
         left.seconds.append(took := time.monotonic() - start)

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import CLASSES
 from benchmarks.resuming.strict_json import read_object
 from harness.evidence.compare import from_preset, shown_gauges
+from harness.evidence.render import place_of
 from harness.records import Record
 from harness.terminal import fold, say, shown
 from harness.verbs import options
@@ -32,7 +33,7 @@ def main(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(whole(record), indent=2, ensure_ascii=False))
         return
-    for line in summary(record):
+    for line in summary(record, place_of(args.results)):
         say(fold(line))
 
 
@@ -51,7 +52,7 @@ def whole(record: Record) -> dict[str, Any]:
     }
 
 
-def summary(record: Record) -> list[str]:
+def summary(record: Record, place: str = "") -> list[str]:
     """Return the lines that matter: scores, settings that differ from the preset's, gauges, machine and files."""
     preset, fields = from_preset(record.settings)
     gauges = [f"{name}: {value:.3g}" for name, value in shown_gauges(record.gauges()).items()]
@@ -66,7 +67,7 @@ def summary(record: Record) -> list[str]:
         *([f"gauges    {'; '.join(gauges)} (means of the last epoch)"] if gauges else []),
         *made(record.provenance),
         f"files     {shown(record.folder)}: {len(files)} files, {size:.1f} MiB",
-        f"all of it harness show {record.id} --json",
+        f"all of it harness show {record.id} --json{place}",
     ]
 
 

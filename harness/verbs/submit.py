@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks.resuming import files
 from benchmarks.resuming.strict_json import read_object
 from harness import records
+from harness.evidence.render import place_of
 from harness.experiment import Options, add_backbone, add_settings, build
 from harness.settings import read_options, write_options
 from harness.verbs import options
@@ -85,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
     missing = not_made(look_up_lines(lines, machine, args), args.results)
     print(f"jobs to submit: {len(missing)}, at most {args.array} at once, each of {asked}", flush=True)
     for line in missing:
-        print(f"  harness run {line}", flush=True)
+        print(f"  harness run {line}{place_of(args.results)}", flush=True)
     if missing and not args.dry_run:
         watch, checks = read_options(WatchOptions, args), read_options(CheckOptions, args)
         more = [*passed_on(machine, processes, watch, checks, args.results), *options.written_old(args)]

@@ -33,7 +33,7 @@ def main(args: argparse.Namespace) -> None:
     asked = read_options(Options, args)
     known = options.read_records(args.name, args.results)
     rows = fill_rows(args.name, asked.shared, known, args.row)
-    say(render(args.name, rows, asked.preset, asked.changed, args.format))
+    say(render(args.name, rows, asked.preset, asked.changed, args.format, args.results))
     if args.why:
         print()
         for line in left_out(rows, known):

@@ -35,9 +35,8 @@ from harness.evidence.report.appendix import (
 )
 from harness.evidence.report.pictures import FIGURES, colours_of, picture
 from harness.evidence.report.sections import section, summary
-from harness.evidence.report.source import Source
+from harness.evidence.report.source import Source, brief
 from harness.records import Record
-from harness.terminal import shown
 
 
 def write(source: Source, figures: Path, out: Path) -> None:
@@ -63,12 +62,6 @@ def command_of(source: Source, figures: Path, out: Path) -> str:
     return shlex.join(["harness", "report", *source.options, *rows, *source.names, *places])
 
 
-def brief(path: Path) -> str:
-    """Return a path from the current folder, or …/NAME for one outside it."""
-    near = shown(path)
-    return f"…/{path.name}" if near.is_absolute() or ".." in near.parts else str(near)
-
-
 def render(source: Source, figures: Path, command: str, day: str) -> str:
     """Return the page as text."""
     tables = {name: source.rows(name) for name in source.names}
@@ -88,7 +81,7 @@ def render(source: Source, figures: Path, command: str, day: str) -> str:
         facts=facts(source, [*counted.values()], day),
         colours=colours_of(drawn),
         sections=sections,
-        pictures=[picture(figures / name, *about) for name, about in FIGURES.items()],
+        pictures=[picture(figures / name, line + source.place, title) for name, (line, title) in FIGURES.items()],
         choices=choices(settings),
         shared=shared(settings),
         differing=differing(settings),

@@ -66,7 +66,7 @@ def section(source: Source, name: str, rows: list[Row]) -> Section:
         " ".join([*table.notes, *(line.removesuffix(": --why") + "." for line in left_out_line(rows))]),
         number_grid(name, rows, scores) if scores else gauge_grid(name, rows),
         [score_section(source, name, rows, score) for score in scores],
-        gap_commands(rows),
+        gap_commands(rows, source.place),
         unfillable(rows),
         plot(rows, scores) if any(row.runs for row in rows) else None,
         prediction_grid(source, name, rows),

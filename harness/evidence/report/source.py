@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import records
+from harness.evidence.render import place_of
 from harness.evidence.rows import Row, fill_rows, trial_of
 from harness.records import Record
 from harness.tables import named
+from harness.terminal import shown
 
 ALWAYS = ("A1", "A2", "gauges")  # where no table is asked for
 
@@ -33,9 +35,20 @@ class Source:
         """Whether our numbers may be compared with the paper's."""
         return self.preset == "paper" and not self.changed
 
+    @property
+    def place(self) -> str:
+        """Return the option that lets a command read or write the records; a page names no folder of the machine."""
+        return place_of(self.results, brief(self.results))
+
     def rows(self, name: str) -> list[Row]:
         """Return the filled rows of a table."""
         return fill_rows(name, self.options, self.runs, self.own)
+
+
+def brief(path: Path) -> str:
+    """Return a path from the current folder, or …/NAME for one outside it."""
+    near = shown(path)
+    return f"…/{path.name}" if near.is_absolute() or ".." in near.parts else str(near)
 
 
 def read(
