@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden.json").read_text(encoding="utf-8"))
+PROBES: dict[str, Any] = json.loads((Path(__file__).parent / "golden_probe.json").read_text(encoding="utf-8"))
 
 
 def wave(shape: tuple[int, ...], phase: float) -> Tensor:

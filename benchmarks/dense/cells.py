@@ -32,10 +32,13 @@ class ResNet:
         self.state = {name: tensor.to(device) for name, tensor in self.state.items()}
         self.device = device
 
-    def maps(self, images: Tensor, stages: Sequence[int], seen: int | None = None) -> dict[int, Tensor]:
-        """Return the maps [B, D, h, w] of stages 1 to 4 for images [B, 3, S, S] from 0 to 255, stage 4 at stride 32.
+    def maps(
+        self, images: Tensor, stages: Sequence[int], seen: int | None = None, stride: int = 32
+    ) -> dict[int, Tensor]:
+        """Return the maps [B, D, h, w] of stages 1 to 4 for images [B, 3, S, S] from 0 to 255.
 
-        seen: how many batches were measured so far, if the norms use and measure the statistics of these images.
+        stride: px of a cell of stage 4, at 16 and 8 by dilation in place of strides (PROBES 31.3). seen: how many
+        batches were measured so far, if the norms use and measure the statistics of these images.
         """
         import torch
         from torch.nn import functional as F
@@ -44,17 +47,26 @@ class ResNet:
         x = images.to(self.device).float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
         x = F.conv2d(x, self.state["conv1.weight"], stride=2, padding=3)
         x = F.max_pool2d(self._norm("bn1", x, seen).relu_(), 3, 2, 1)
-        maps = {}
+        maps, cell, dilation = {}, 4, 1  # px of a cell
         for stage in range(1, max(stages) + 1):
-            block = 0
+            shrinks, block, before = stage > 1, 0, dilation
+            if shrinks and cell == stride:
+                shrinks, dilation = False, 2 * dilation
+            cell *= 2 if shrinks else 1
             while f"layer{stage}.{block}.conv1.weight" in self.state:
-                x = self._block(f"layer{stage}.{block}.", x, 2 if stage > 1 and block == 0 else 1, seen)
+                first = block == 0
+                strides = 2 if shrinks and first else 1
+                dilations = before if first else dilation, dilation
+                x = self._block(f"layer{stage}.{block}.", x, strides, dilations, seen)
                 block += 1
             maps[stage] = x
         return {stage: maps[stage] for stage in stages}
 
-    def _block(self, name: str, x: Tensor, stride: int, seen: int | None) -> Tensor:
-        """Return what a residual block makes of a map; its first 3 × 3 convolution strides, as torchvision's does."""
+    def _block(self, name: str, x: Tensor, stride: int, dilations: tuple[int, int], seen: int | None) -> Tensor:
+        """Return what a residual block makes of a map.
+
+        Its first 3 × 3 convolution strides, as torchvision's does, and has the first of the dilations.
+        """
         from torch.nn import functional as F
 
         convs = [conv for conv in (1, 2, 3) if f"{name}conv{conv}.weight" in self.state]
@@ -62,7 +74,8 @@ class ResNet:
         for conv in convs:
             weight = self.state[f"{name}conv{conv}.weight"]
             strides = conv == len(convs) - 1  # the first of two, or the second of a bottleneck's three
-            y = F.conv2d(y, weight, stride=stride if strides else 1, padding=weight.shape[-1] // 2)
+            reach = dilations[0 if strides else 1] * (weight.shape[-1] // 2)
+            y = F.conv2d(y, weight, stride=stride if strides else 1, padding=reach, dilation=max(1, reach))
             y = self._norm(f"{name}bn{conv}", y, seen)
             y = y if conv == convs[-1] else y.relu_()
         if f"{name}downsample.0.weight" in self.state:
@@ -77,7 +90,7 @@ class ResNet:
         share = 0.0 if seen is None else 1 / (seen + 1)  # a mean over all batches
         return F.batch_norm(x, mean, var, weight, bias, seen is not None, share, EPSILON)
 
-    def calibrate(self, batches: Iterable[Tensor]) -> None:
+    def calibrate(self, batches: Iterable[Tensor], stride: int = 32) -> None:
         """Measure the norms' statistics on batches of images [B, 3, S, S]: their means over the batches.
 
         A random network's statistics, as stored, are 0 and 1, which are not those of what it computes.
@@ -86,14 +99,14 @@ class ResNet:
 
         with torch.inference_mode():
             for seen, batch in enumerate(batches):
-                self.maps(batch, (4,), seen)
+                self.maps(batch, (4,), seen, stride)
 
-    def read(self, batches: Iterable[Tensor], stages: Sequence[int]) -> dict[int, Tensor]:
+    def read(self, batches: Iterable[Tensor], stages: Sequence[int], stride: int = 32) -> dict[int, Tensor]:
         """Return the maps [N, D, h, w] of stages for all images of some batches; ValueError for one not finite."""
         import torch
 
         with torch.inference_mode():
-            parts = [self.maps(batch, stages) for batch in batches]
+            parts = [self.maps(batch, stages, stride=stride) for batch in batches]
             maps = {stage: torch.cat([part[stage] for part in parts]) for stage in stages}
         if not all(each.isfinite().all() for each in maps.values()):
             raise ValueError("the backbone's features are not finite")

@@ -1,0 +1,134 @@
+"""Images with a label for each pixel: folders in the layout of Pascal VOC with SegmentationClass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image
+
+from benchmarks.data import voc
+from benchmarks.data.flaws import DataError
+from benchmarks.dense.agreement import VOID
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MASKS = "SegmentationClass"
+UPRIGHT = (None, 1)  # EXIF orientations of an image that is seen as it is stored
+
+
+class Pair(NamedTuple):
+    """An image and its labels."""
+
+    id: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A checked data set: each mask fits its image, and its values are classes."""
+
+    train: tuple[Pair, ...]
+    test: tuple[Pair, ...]
+    values: tuple[int, ...]  # of the masks: those that occur in train, sorted, then those that occur in test alone
+    learnt: int  # how many of them occur in train
+    notes: tuple[str, ...]
+    fingerprint: str  # sha256 over names, masks' bytes and images' bytes
+
+    @property
+    def summary(self) -> str:
+        """One line: images and classes."""
+        return f"{len(self.train)} train and {len(self.test)} test images, {self.learnt} classes a pixel"
+
+
+def read(folder: Path) -> Segmentation:
+    """Return the images of a folder whose pixels are labelled, checked; DataError names all flaws in one line."""
+    lists = folder / "ImageSets" / "Segmentation"
+    lists = lists if lists.is_dir() else folder / voc.LISTS
+    if not (folder / MASKS).is_dir() or not lists.is_dir():
+        missing = folder / MASKS if lists.is_dir() else lists
+        raise DataError(f"{missing}: missing, and without labels of pixels only matching and structure can be measured")
+    tested = next((name for name in ("test", "val") if (lists / f"{name}.txt").is_file()), None)
+    names = ("trainval", "train") if tested == "test" else ("train", "trainval")
+    learnt = next((name for name in names if (lists / f"{name}.txt").is_file()), None)
+    if tested is None or learnt is None:
+        raise DataError(f"{lists}: a list of train and one of test or val images were expected")
+    flaws: list[str] = []
+    splits, left = [], 0
+    for name in (learnt, tested):
+        pairs = [*_pairs(folder, lists / f"{name}.txt", flaws)]
+        splits.append(tuple(pair for pair in pairs if pair.mask.is_file()))
+        left += len(pairs) - len(splits[-1])
+    train, test = splits
+    shared = {pair.id for pair in train} & {pair.id for pair in test}
+    flaws += [f"{folder}: image {id!r} is in train and in test" for id in sorted(shared)]
+    known, digest = [_values(split, flaws) for split in splits], hashlib.sha256()
+    if flaws:
+        raise DataError(*flaws)
+    if len(train) < 2 or not test:
+        raise DataError(f"{folder}: {len(train)} train and {len(test)} test images with labels: 2 and 1 are needed")
+    if len(known[0]) < 2:
+        raise DataError(f"{folder}: the train images show {len(known[0])} classes: at least 2 are needed")
+    for pair in (*train, *test):
+        for file in (pair.image, pair.mask):
+            digest.update(f"{pair.id}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
+    unseen = sorted(known[1] - known[0])
+    notes = [f"left out: {left:,} listed images without a mask"] if left else []
+    notes += [f"value {value} of test masks is in no train mask: it scores 0" for value in unseen]
+    return Segmentation(train, test, (*sorted(known[0]), *unseen), len(known[0]), tuple(notes), digest.hexdigest())
+
+
+def _pairs(folder: Path, listing: Path, flaws: list[str]) -> Iterable[Pair]:
+    """Yield the images that a list names; add a flaw for each name that is a path and each file that is missing."""
+    for id in dict.fromkeys(listing.read_text(encoding="utf-8-sig").split()):
+        files = [folder / voc.IMAGES / f"{id}{suffix}" for suffix in voc.SUFFIXES]
+        image = next((file for file in files if file.is_file()), None)
+        if "/" in id or "\\" in id:
+            flaws.append(f"{listing}: {id!r} is a path, an image's name without suffix was expected")
+        elif image is None:
+            flaws.append(f"{files[0]}: missing, but listed in {listing.name}")
+        else:
+            yield Pair(id, image, folder / MASKS / f"{id}.png")
+
+
+def _values(split: Iterable[Pair], flaws: list[str]) -> set[int]:
+    """Return the values that masks have; add a flaw for each that does not fit its image."""
+    found: set[int] = set()
+    for pair in split:
+        try:
+            (width, height), _ = voc.decoded(pair.image)
+            with Image.open(pair.image, formats=voc.FORMATS) as image:
+                turned = image.getexif().get(voc.EXIF_ORIENTATION) not in UPRIGHT
+            with Image.open(pair.mask, formats=["PNG"]) as mask:
+                if mask.mode not in ("P", "L"):
+                    flaws.append(
+                        f"{pair.mask}: a mask of mode {mask.mode}: indices (mode P or L) were expected, not colours"
+                    )
+                elif turned:
+                    flaws.append(f"{pair.image}: turned by its EXIF orientation, but its mask is not")
+                elif mask.size != (width, height):
+                    flaws.append(f"{pair.mask}: {mask.width}x{mask.height} px, but its image {width}x{height}")
+                else:
+                    found |= {value for value, count in enumerate(mask.histogram()) if count}
+        except DataError as error:
+            flaws += error.flaws
+        except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
+            flaws.append(f"{pair.mask}: not a readable mask: {' '.join(str(error).split())}")
+    return found - {VOID}
+
+
+def labels(data: Segmentation, pair: Pair, size: int) -> Tensor:
+    """Return the classes [S, S] of a mask's pixels, their places in `values`, brought to `size` by the nearest."""
+    import numpy as np
+    import torch
+
+    with Image.open(pair.mask, formats=["PNG"]) as mask:
+        values = np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
+    table = np.full(256, VOID, np.uint8)
+    table[list(data.values)] = np.arange(len(data.values))
+    return torch.from_numpy(table[values])
