@@ -97,7 +97,7 @@ class Benchmark(Protocol[Checked]):
     expected: ClassVar[tuple[Expected, ...]] = ()
     score_range: ClassVar[tuple[float, float] | None] = None  # of every score; a record outside it enters no table
 
-    encoder: str  # that the weights must fit, by torchvision's name: the recipe's
+    encoder: str  # that the weights must fit, by torchvision's name: the recipe's; they are of any width
 
     def prepare(self, data: Path | None, cache: Path) -> Checked:
         """Return the data, read and checked whole before anything is trained; raise ValueError with one line.

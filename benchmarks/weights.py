@@ -28,9 +28,9 @@ class ResNet(NamedTuple):
         return 2 if self.depth < 50 else 3
 
     @property
-    def channels(self) -> int:
-        """Channels of the first stage's output, detectron2's RES2_OUT_CHANNELS."""
-        return 64 if self.convs == 2 else 256
+    def expansion(self) -> int:
+        """Channels of the first stage's output over those of the stem."""
+        return 1 if self.convs == 2 else 4
 
 
 RESNETS = {  # encoder → what its file must look like
@@ -42,6 +42,7 @@ RESNETS = {  # encoder → what its file must look like
 }
 PIXEL_MEAN = [123.675, 116.28, 103.53]  # RGB from 0 to 255 that a backbone expects: torchvision's 0.485 0.456 0.406
 PIXEL_STD = [58.395, 57.12, 57.375]  # torchvision's 0.229 0.224 0.225 times 255
+WIDTH = 64  # torchvision's: channels of the stem
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 ANCHOR = "layer1.0.conv1.weight"  # every ResNet under torchvision's names has it once
@@ -82,6 +83,11 @@ class Backbone(NamedTuple):
     within: str = ""  # the dictionary that holds it: "teacher", "checkpoint.model"; "" is the outermost
     others: tuple[str, ...] = ()  # where other whole ResNets of this encoder lie, each a value of `key`
 
+    @property
+    def width(self) -> int:
+        """Channels of its stem: every layer has width / 64 times torchvision's."""
+        return width_of(self.state)
+
 
 class ConvertError(ValueError):
     """A checkpoint that does not fit; the message names the key, the file or the architecture in one line."""
@@ -101,6 +107,11 @@ def names(encoder: str) -> list[str]:
     return keys
 
 
+def width_of(state: Mapping[str, Tensor]) -> int:
+    """Return the width of a ResNet under torchvision's names, the channels of its stem: torchvision's is 64."""
+    return max(state["conv1.weight"].shape[:1], default=0) or WIDTH  # of a tensor that is no stem: what it should be
+
+
 def check_names(keys: set[str], *, encoder: str, prefix: str = "") -> None:
     """Raise ConvertError, which names an odd key, unless these are exactly the names of this encoder."""
     wanted = set(names(encoder))
@@ -115,16 +126,16 @@ def check_names(keys: set[str], *, encoder: str, prefix: str = "") -> None:
     raise ConvertError(f"not a {encoder} without its head: key {prefix + odd!r} is {verdict} ({counts})")
 
 
-def read_backbone(file: Path, encoder: str, key: str | None = None) -> Backbone:
+def read_backbone(file: Path, encoder: str, key: str | None = None, width: int | None = None) -> Backbone:
     """Return the encoder in a file of torch or safetensors, whoever trained it, every key accounted for.
 
     It may lie in dictionaries at any depth ({"checkpoint": {"model": …}}) and behind a prefix ("module.encoder_q."),
     its parts may be numbered as by nn.Sequential, and anything may lie beside it. Of a network and its slow copy the
     network is taken, but of a student and its teacher the teacher, whose results are the published ones; `key` chooses
-    another by a part of its name ("student"). Where a block strides cannot be seen: torchvision's 3 × 3 convolution is
-    supposed.
-    Raises ConvertError, which names file and key, for two different ResNets, another architecture or number format,
-    a missing key and a weight that is not finite.
+    another by a part of its name ("student"). It may be of any width, unless `width` asks for one. Where a block
+    strides cannot be seen: torchvision's 3 × 3 convolution is supposed.
+    Raises ConvertError, which names file and key, for two different ResNets, another architecture, width or number
+    format, a missing key and a weight that is not finite.
     """
     if encoder not in list(RESNETS):
         raise ConvertError(f"encoder {encoder}: choose from {', '.join(RESNETS)}")
@@ -133,6 +144,8 @@ def read_backbone(file: Path, encoder: str, key: str | None = None) -> Backbone:
         found = _places(tensors)
         nearest = _nearest(_behind(found, key), tensors, encoder)
         place, state = _choose({each: _take(tensors, each, encoder) for each in _preferred(nearest)})
+        if width not in (None, width_of(state)):
+            raise ConvertError(f"checkpoint of width {width_of(state)}, not {width}: --set width={width_of(state)}")
     except ConvertError as error:
         raise ConvertError(f"{file}: {error}") from None
     within = max((name for name in dictionaries if place.prefix.startswith(name)), key=len, default="")
@@ -216,17 +229,22 @@ def _take(tensors: Mapping[str, Tensor], place: Place, encoder: str) -> dict[str
         norms = [name.removesuffix("running_mean") for name in parts if name.endswith("running_mean")]
         parts |= {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
     check_names(set(parts), encoder=encoder, prefix=place.prefix)
-    return {name: _plain(place.spelled(name), parts[name], like) for name, like in _templates(encoder).items()}
+    templates = _templates(encoder, width_of(parts))
+    return {name: _plain(place.spelled(name), parts[name], like) for name, like in templates.items()}
 
 
-def _templates(encoder: str) -> dict[str, Tensor]:
+def _templates(encoder: str, width: int) -> dict[str, Tensor]:
     """Return torchvision's encoder without its head as meta tensors: shapes and number formats, but no numbers."""
     import torch
     import torchvision
 
     with torch.device("meta"):
         model = getattr(torchvision.models, encoder)()
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
+    return {
+        name: tensor.new_empty([size // WIDTH * width or size for size in tensor.shape])  # kernels and colours stay
+        for name, tensor in state.items()
+    }
 
 
 def _plain(key: str, tensor: Tensor, like: Tensor) -> Tensor:

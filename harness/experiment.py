@@ -20,6 +20,7 @@ from methods.correspondence import Strategy
 from methods.recipe import Recipe
 
 TRIALS = 1000  # at most, of one backbone
+WIDTH = ("recipe", "width")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class BackboneFile:
     sha256: str
     encoder: str  # that it must hold
     key: str | None = None  # which of several networks in it, by a part of its name
+    width: int | None = None  # that its encoder must have; None: any
 
     @property
     def name(self) -> str:
@@ -205,7 +207,7 @@ def build(options: Options) -> Experiment:
     if options.backbone is None:
         backbone: Pretraining | BackboneFile = pretraining(options, preset, recipe, benchmark, changes)
     else:
-        backbone = backbone_file(Path(options.backbone), options, recipe.encoder, changes)
+        backbone = backbone_file(Path(options.backbone), options, recipe, changes)
     return Experiment(backbone, benchmark, options.benchmark_data, options.seed)
 
 
@@ -224,18 +226,19 @@ def pretraining(
     )
 
 
-def backbone_file(file: Path, options: Options, encoder: str, changes: Sequence[tuple[str, str, str]]) -> BackboneFile:
+def backbone_file(file: Path, options: Options, recipe: Recipe, changes: Sequence[Sequence[str]]) -> BackboneFile:
     """Return the file that --backbone names; ValueError if other options ask for a pre-training."""
-    trains = [
-        f"--set {field}" for part, field, _ in changes if (part, field) != ("recipe", "encoder") and part != "benchmark"
-    ]
+    fields = [(part, field) for part, field, _ in changes if part != "benchmark"]
+    trains = [f"--set {field}" for part, field in fields if (part, field) not in (("recipe", "encoder"), WIDTH)]
     asked = [*(["--strategy"] if options.strategy else []), *(["--data"] if options.data else []), *trains]
     if asked:
         raise ValueError(f"--backbone {file}: nothing is pre-trained, so {', '.join(asked)} means nothing")
     if not file.is_file():
         raise ValueError(f"--backbone {file}: no such file")
+    width = recipe.width if WIDTH in fields else None
     with open(file, "rb") as content:
-        return BackboneFile(file, hashlib.file_digest(content, "sha256").hexdigest(), encoder, options.backbone_key)
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return BackboneFile(file, digest, recipe.encoder, options.backbone_key, width)
 
 
 def rebuild(settings: Json) -> Pretraining:

@@ -185,6 +185,7 @@ def name_of(chosen: object) -> str:
 
 ADDED: dict[tuple[str, ...], Any] = {  # fields that older records lack → the value that says what was so without them
     ("benchmark", "layout", "recolour"): 0.0,
+    ("recipe", "width"): 64,
 }
 
 

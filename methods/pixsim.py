@@ -9,7 +9,7 @@ from torch import Tensor, distributed, nn
 
 from methods.contract import checked
 from methods.correspondence import Correspondence, FeatureMap, Strategy
-from methods.encoder import build_encoder, width
+from methods.encoder import build_encoder, channels
 from methods.heads import Head, Sites, at_least_single
 from methods.recipe import Recipe
 from methods.strategies import added_by
@@ -105,8 +105,8 @@ class PixSim(nn.Module):
     def __init__(self, strategy: Strategy, recipe: Recipe) -> None:
         """Draw the initial weights from torch's generator: the encoder's first, the same for every strategy."""
         super().__init__()
-        self.encoder = build_encoder(recipe.encoder, recipe.zero_init)
-        inputs = width(self.encoder)
+        self.encoder = build_encoder(recipe.encoder, recipe.zero_init, recipe.width)
+        inputs = channels(self.encoder)
         self.branch = Branch(strategy, recipe, inputs)
         own, others = strategy.branches(recipe, inputs), added_by(recipe)
         self.strategy_branches = nn.ModuleList(module for module, _ in own)

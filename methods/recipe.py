@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.encoder import ENCODERS
+from methods.encoder import ENCODERS, WIDTH
 from methods.similarity import Similarity, cross_entropy
 
 
@@ -46,6 +46,7 @@ class Recipe:
     """One pre-training; the defaults are the paper's setting as far as METHODS 1.3, 2 and 14 can tell it."""
 
     encoder: str = "resnet50"  # one of methods.encoder.ENCODERS
+    width: int = WIDTH  # channels of the encoder's stem; every layer is as much narrower, or wider, than torchvision's
     zero_init: bool = True  # residual branches start shut, at γ = 0 (SimSiam's code)
     size: int = 224  # pixels a side of a view
     epochs: int = 100  # [R]
@@ -68,7 +69,7 @@ class Recipe:
         """Raise ValueError for settings that no pre-training can be made from."""
         choose("encoder", self.encoder, ENCODERS)
         choose("precision", self.precision, ("fp32", "bf16"))
-        for name in ("size", "batch"):
+        for name in ("width", "size", "batch"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("epochs", "lr", "momentum", "weight_decay", "global_weight"):
             require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")

@@ -210,6 +210,16 @@ def test_a_given_backbone_is_judged_and_known_by_its_content(
     assert trained == []
 
 
+def test_a_narrow_backbone_goes_through_pre_training_detector_export_and_back(tmp_path: Path) -> None:
+    results, file = ["--results", str(tmp_path / "results")], str(tmp_path / "narrow.safetensors")
+    assert main([*RUN, "--set", "width=8", *results]) == 0
+    assert main(["export", "location", "--to", "safetensors", "--out", file, *results]) == 0
+    assert main(["run", *JUDGE, "--backbone", file, *results]) == 0
+    given, made = sorted(records.read_all(tmp_path / "results")[0], key=lambda record: "strategy" in record.settings)
+    assert made.settings["recipe"]["width"] == 8
+    assert given.scores == made.scores
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -217,6 +227,8 @@ def test_a_given_backbone_is_judged_and_known_by_its_content(
         (["--set", "epochs=3", "--data", "x"], "so --data, --set epochs means nothing"),
         (["--trials", "0"], "--trials 0: 1 to 1000 were expected"),
         (["--set", "encoder=resnet50"], "resnet18, not resnet50"),
+        (["--set", "width=16"], "m.pth: checkpoint of width 64, not 16: --set width=64"),
+        (["--set", "width=0"], "width=0: must be at least 1"),
     ],
 )
 def test_what_a_given_backbone_excludes(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from benchmarks.detection.config import config
 from benchmarks.detection.convert import convert, convert_file, load_into, rename
 from benchmarks.detection.detector import Detector
+from benchmarks.network import network
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.weights import (
     PIXEL_MEAN,
@@ -23,6 +24,7 @@ from benchmarks.weights import (
     names,
     read_backbone,
 )
+from methods.encoder import resize
 
 # printed by DenseCL's script on a random ResNet-50 (METHODS 13, P11): 318 names, among them
 OFFICIAL = {
@@ -37,10 +39,11 @@ OFFICIAL = {
 }
 
 
-def resnet(encoder: str) -> Any:
+def resnet(encoder: str, width: int = 64) -> Any:
     """Torchvision's ResNet in eval mode, its norms as if trained."""
     torch.manual_seed(18)
     model = getattr(torchvision.models, encoder)()
+    resize(model, width)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.3, 0.3)  # type: ignore[union-attr]
@@ -55,10 +58,10 @@ def headless(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
 
 
-def detector(settings: Detector) -> Any:
+def detector(settings: Detector, width: int = 64) -> Any:
     from detectron2.modeling import build_model
 
-    return build_model(config(settings, ["cat", "dog"], seed=0)).eval()
+    return build_model(config(settings, ["cat", "dog"], seed=0, width=width)).eval()
 
 
 def test_the_official_names() -> None:
@@ -84,11 +87,12 @@ SETTINGS = {
 }
 
 
+@pytest.mark.parametrize("width", [64, 16])
 @pytest.mark.parametrize("name", SETTINGS)
 @torch.no_grad()
-def test_features_agree_bit_for_bit(name: str) -> None:
+def test_features_agree_bit_for_bit(name: str, width: int) -> None:
     settings = SETTINGS[name]
-    source, model = resnet(settings.encoder), detector(settings)
+    source, model = resnet(settings.encoder, width), detector(settings, width)
     load_into(model, convert(headless(source), encoder=settings.encoder))
     x = torch.randn(2, 3, 64, 96)
     stem = source.maxpool(source.relu(source.bn1(source.conv1(x))))
@@ -422,6 +426,21 @@ def test_a_file_is_known_by_its_content(name: str, tmp_path: Path) -> None:
 def test_what_is_no_file_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="no such backbone file"):
         read_backbone(tmp_path / name, "resnet18")
+
+
+def test_a_backbone_is_of_any_width_unless_one_is_asked_for(tmp_path: Path) -> None:
+    torch.save(headless(resnet("resnet18", 24)), tmp_path / "narrow.pth")
+    for asked in (None, 24):
+        assert read_backbone(tmp_path / "narrow.pth", "resnet18", width=asked).width == 24
+    with pytest.raises(ConvertError, match=r"narrow.pth: checkpoint of width 24, not 64: --set width=24"):
+        read_backbone(tmp_path / "narrow.pth", "resnet18", width=64)
+
+
+@torch.no_grad()
+def test_a_network_is_built_of_tensors_of_any_width() -> None:
+    source = resnet("resnet50", 16)
+    source.fc, image = nn.Identity(), torch.randn(2, 3, 64, 64)
+    assert torch.equal(network(headless(source), "resnet50").eval()(image), source(image))
 
 
 def test_an_encoder_that_nobody_knows_is_refused(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class Step(NamedTuple):
     gauges: dict[str, float | None]
 
 
-def layer(name: str, zero_init: bool) -> nn.Module:
+def layer(name: str, zero_init: bool, width: int) -> nn.Module:
     """In the place of a ResNet; without a bias, which a BatchNorm would take out again."""
     return nn.Conv2d(3, WIDTH, 16, stride=16, bias=False)
 
@@ -91,7 +91,7 @@ def model(case: Case) -> PixSim:
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixsim, "build_encoder", layer)
-        patch.setattr(pixsim, "width", lambda encoder: WIDTH)
+        patch.setattr(pixsim, "channels", lambda encoder: WIDTH)
         network = PixSim(STRATEGIES[case.name], RECIPE)
     return network.to(getattr(torch, case.kind)).train(case.overlap != "no overlap at all")
 
@@ -173,9 +173,9 @@ WHOLE: dict[str, list[Try]] = {
 }
 
 
-def small(name: str, zero_init: bool) -> nn.Module:
+def small(name: str, zero_init: bool, width: int) -> nn.Module:
     """In the place of a ResNet, whose checkpoints take most of a test's time."""
-    return nn.Sequential(layer(name, zero_init), nn.BatchNorm2d(WIDTH), nn.ReLU())
+    return nn.Sequential(layer(name, zero_init, width), nn.BatchNorm2d(WIDTH), nn.ReLU())
 
 
 def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], kind: str) -> None:
@@ -199,7 +199,7 @@ def train(rank: int, number: int, one: Try, folder: Path, images: list[Path], ki
         distributed.process_group(),
     ):
         patch.setattr(pixsim, "build_encoder", small)
-        patch.setattr(pixsim, "width", lambda encoder: WIDTH)
+        patch.setattr(pixsim, "channels", lambda encoder: WIDTH)
         patch.setattr(checkpoints, "CHECKPOINT_EVERY", -1.0)
         patch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
         patch.setattr(pretrain, "optimizer_step", last)

@@ -33,12 +33,12 @@ def train(model: nn.Module) -> nn.Module:
     return model.eval().to(memory_format=torch.contiguous_format)
 
 
-def plant(results: Path, encoder: str) -> nn.Module:
+def plant(results: Path, encoder: str, width: int = 64) -> nn.Module:
     """The run RUN with a backbone, which is returned."""
     torch.manual_seed(18)
     folder = results / "runs" / RUN
     folder.mkdir(parents=True)
-    model = build_encoder(encoder, zero_init=False)
+    model = build_encoder(encoder, zero_init=False, width=width)
     contents: dict[str, Any] = {
         "config": {"strategy": "candidate_regions", "seed": 3, "benchmark": {"encoder": encoder}},
         "run": {"status": "COMPLETED"},
@@ -79,26 +79,37 @@ def by_detectron2(cfg: Any, norm: str) -> Tensor:
     return found
 
 
-def features(kind: str, scope: dict[str, Any], encoder: str) -> list[Tensor]:
+def features(kind: str, scope: dict[str, Any], encoder: str, width: int) -> list[Tensor]:
     """What the library's model, made by the printed lines, computes of IMAGE; detectron2's with either norm."""
     if kind == "detectron2":
         return [by_detectron2(scope["cfg"], norm) for norm in ("FrozenBN", "BN")]
     if kind == "safetensors":
-        blank = build_encoder(encoder, zero_init=False).to(memory_format=torch.contiguous_format)
+        blank = build_encoder(encoder, zero_init=False, width=width).to(memory_format=torch.contiguous_format)
         return [by_safetensors(blank, scope["state"])]
     return [(by_timm if kind == "timm" else by_torchvision)(scope["model"].eval())]
 
 
-@pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "encoder", "width"),
+    [
+        *((kind, encoder, 64) for kind in KINDS for encoder in ("resnet18", "resnet50")),
+        *((kind, "resnet18", 16) for kind in KINDS if kind != "detectron2"),
+        ("detectron2", "resnet50", 16),
+    ],
+)
 @torch.no_grad()
 def test_features_are_ours_bit_for_bit(
-    kind: str, encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str,
+    encoder: str,
+    width: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from detectron2.config import get_cfg
 
     monkeypatch.chdir(tmp_path)
-    wanted = plant(tmp_path / "results", encoder)(IMAGE)
+    wanted = plant(tmp_path / "results", encoder, width)(IMAGE)
     assert main(["export", RUN[:5], "--to", kind, "--results", "results"]) == 0
     first, _, lines = capsys.readouterr().out.partition("\n\n")
     file = Path(f"{RUN}-{kind}{KINDS[kind].ending}")
@@ -108,8 +119,18 @@ def test_features_are_ours_bit_for_bit(
     scope: dict[str, Any] = {"cfg": get_cfg()}
     scope["cfg"].MODEL.DEVICE = "cpu"
     exec(lines, scope)
-    for found in features(kind, scope, encoder):
+    for found in features(kind, scope, encoder, width):
         assert torch.equal(found, wanted)
+
+
+def test_a_shallow_resnet_of_another_width_is_not_written_for_detectron2_which_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plant(tmp_path / "results", "resnet18", 16)
+    says = "harness: --to detectron2: its resnet18 has the width 64 alone, this backbone has 16"
+    assert refused(capsys, *words("detectron2")) == says
+    assert os.listdir() == ["results"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torchvision
 
-from methods.encoder import build_encoder, width
+from methods.encoder import build_encoder, channels
 from methods.heads import predictor, projector
 from methods.pixsim import Branch
 from methods.recipe import Heads, Recipe
@@ -60,12 +60,42 @@ def test_cosine_of_a_vector_with_itself_is_one() -> None:
 
 
 def test_the_encoder_is_torchvision_s_resnet_under_its_own_names() -> None:
-    for name, channels in (("resnet18", 512), ("resnet50", 2048)):
+    for name, outputs in (("resnet18", 512), ("resnet50", 2048)):
         network = build_encoder(name, zero_init=False).eval()
         official = getattr(torchvision.models, name)()
         missing, unexpected = official.load_state_dict(network.state_dict(), strict=False)
         assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
-        assert width(network) == channels
+        assert channels(network) == outputs
         official.eval().fc = torch.nn.Identity()
         image, network = wave((1, 3, 64, 64), 0.2), network.to(memory_format=torch.contiguous_format)
         assert torch.equal(network(image).mean((2, 3)), official(image))
+
+
+@pytest.mark.parametrize("zero_init", [True, False])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_an_encoder_of_width_64_is_torchvision_s_bit_for_bit(name: str, zero_init: bool) -> None:
+    torch.manual_seed(4)
+    ours, after = build_encoder(name, zero_init, width=64).state_dict(), torch.rand(1)
+    torch.manual_seed(4)
+    official, later = getattr(torchvision.models, name)(zero_init_residual=zero_init).state_dict(), torch.rand(1)
+    assert all(torch.equal(tensor, official[key]) for key, tensor in ours.items())
+    assert torch.equal(after, later)
+
+
+@pytest.mark.parametrize(("name", "width"), [("resnet18", 16), ("resnet50", 8), ("resnet18", 80)])
+def test_an_encoder_of_another_width_is_torchvision_s_in_all_but_its_channels(name: str, width: int) -> None:
+    network, official = build_encoder(name, zero_init=True, width=width), getattr(torchvision.models, name)()
+    state = official.state_dict()
+    assert [*network.state_dict(), "fc.weight", "fc.bias"] == [*state]
+    for key, tensor in network.state_dict().items():
+        scaled = [size if size < 64 else size * width // 64 for size in state[key].shape]
+        assert list(tensor.shape) == scaled
+    image = wave((2, 3, 64, 64), 0.2)
+    assert network(image).shape == (2, official.fc.in_features * width // 64, 2, 2)
+    last = "bn2" if name == "resnet18" else "bn3"
+    for key, part in network.named_modules():
+        if isinstance(part, torch.nn.Conv2d):
+            spread = (2 / (part.out_channels * part.kernel_size[0] ** 2)) ** 0.5  # He et al. 2015, by the outputs
+            assert part.weight.numel() < 1000 or part.weight.std().item() == pytest.approx(spread, rel=0.1)
+        if isinstance(part, torch.nn.BatchNorm2d):
+            assert set(part.weight.tolist()) == {0.0 if key.endswith(last) else 1.0}

@@ -23,7 +23,8 @@ def test_a_finished_run_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "one"
     observed(folder, SETTINGS, lambda: {"AP": 1.5})
     found = records.read(folder)
-    assert (found.settings["recipe"], found.scores, found.status) == ({"lr": 0.1}, {"AP": 1.5}, "COMPLETED")
+    assert found.settings["recipe"] == {"width": 64, "lr": 0.1}
+    assert (found.scores, found.status) == ({"AP": 1.5}, "COMPLETED")
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert any(line.startswith("torch==") for line in run["experiment"]["dependencies"])
     assert "hostname" not in run["host"]
@@ -76,7 +77,7 @@ def test_settings_of_an_older_record_are_read_as_what_they_meant() -> None:
     }
     assert upgrade(old) == {
         "strategy": {"name": "location", "border": True, "sampler": {"name": "regular"}},
-        "recipe": {"encoder": "resnet18", "lr": 0.1},
+        "recipe": {"encoder": "resnet18", "width": 64, "lr": 0.1},
         "benchmark": {"name": "scenes", "encoder": "resnet18"},
         "seed": 1,
     }
@@ -89,6 +90,11 @@ def test_a_field_that_came_later_has_the_value_that_was_so_before_and_only_where
     assert old["benchmark"]["layout"] == {"size": 96}
     for settings in ({"benchmark": {"layout": {"recolour": 0.5}}}, {"benchmark": {"name": "coco-fpn"}}, {}):
         assert upgrade(settings) == settings
+
+
+def test_an_older_pre_training_was_of_torchvision_s_width() -> None:
+    assert upgrade({"recipe": {"lr": 0.1}})["recipe"] == {"width": 64, "lr": 0.1}
+    assert upgrade({"recipe": {"width": 16}})["recipe"] == {"width": 16}
 
 
 def test_settings_of_today_are_read_as_they_stand() -> None:

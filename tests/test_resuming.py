@@ -125,7 +125,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 # --- exact
 
 
-def small(name: str, zero_init: bool) -> torch.nn.Module:
+def small(name: str, zero_init: bool, width: int) -> torch.nn.Module:
     """In the place of a ResNet, whose checkpoints take most of a test's time."""
     return torch.nn.Sequential(torch.nn.Conv2d(3, 16, 16, stride=16), torch.nn.BatchNorm2d(16), torch.nn.ReLU())
 
@@ -135,7 +135,7 @@ def test_a_killed_pre_training_ends_as_if_nothing_had_been(
     strategy: str, tmp_path: Path, images: list[Path], every_step: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pixsim, "build_encoder", small)
-    monkeypatch.setattr(pixsim, "width", lambda encoder: 16)
+    monkeypatch.setattr(pixsim, "channels", lambda encoder: 16)
     monkeypatch.setattr(Checkpoint, "remove", lambda checkpoint: None)  # so that the optimizer's state is compared too
     train(tmp_path / "whole", images, strategy)
     for number in (2, 2):  # in the middle of the first epoch, and of the second one

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, RESNETS
+from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, RESNETS, WIDTH
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -75,14 +75,24 @@ def _smallest(value: int | tuple[int, ...]) -> int:
     return value if isinstance(value, int) else min(value, default=0)
 
 
-def config(settings: Settings, classes: Sequence[str], seed: int, device: str = "cpu", processes: int = 1) -> CfgNode:
-    """Return detectron2's config for these settings; SyncBN becomes BN in one process, which has the whole batch."""
+def config(
+    settings: Settings,
+    classes: Sequence[str],
+    seed: int,
+    device: str = "cpu",
+    processes: int = 1,
+    width: int = WIDTH,
+) -> CfgNode:
+    """Return detectron2's config for these settings and a backbone of this width.
+
+    SyncBN becomes BN in one process, which has the whole batch.
+    """
     from detectron2.config import get_cfg
 
     cfg = get_cfg()
     cfg.OUTPUT_DIR, cfg.SEED, cfg.MODEL.DEVICE = ".", seed, device
     _image(cfg, settings)
-    _resnet(cfg, settings, "BN" if settings.norm == "SyncBN" and processes == 1 else settings.norm)
+    _resnet(cfg, settings, "BN" if settings.norm == "SyncBN" and processes == 1 else settings.norm, width)
     _proposals(cfg, settings)
     FAMILIES[settings.family](cfg, settings)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(classes)
@@ -107,11 +117,12 @@ def _image(cfg: CfgNode, settings: Settings) -> None:
     cfg.DATALOADER.NUM_WORKERS = settings.workers
 
 
-def _resnet(cfg: CfgNode, settings: Settings, norm: str) -> None:
+def _resnet(cfg: CfgNode, settings: Settings, norm: str, width: int) -> None:
     resnet = RESNETS[settings.encoder]
     cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.NORM = resnet.depth, norm
     cfg.MODEL.RESNETS.STRIDE_IN_1X1 = False  # torchvision strides in the 3x3 convolution
-    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = resnet.channels
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.WIDTH_PER_GROUP = width
+    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = width * resnet.expansion
     cfg.MODEL.BACKBONE.FREEZE_AT = settings.freeze
 
 
@@ -135,8 +146,10 @@ def _solver(cfg: CfgNode, settings: Settings) -> None:
 
 def _fpn(cfg: CfgNode, settings: Settings) -> None:
     """Follow detectron2's configs/Base-RCNN-FPN.yaml, with a norm in the FPN: without it the slim one diverges."""
+    from benchmarks.detection.head import backbone_name
+
     levels = ["res2", "res3", "res4", "res5"]
-    cfg.MODEL.BACKBONE.NAME = "build_resnet_fpn_backbone"
+    cfg.MODEL.BACKBONE.NAME = backbone_name(cfg, "build_resnet_fpn_backbone")
     cfg.MODEL.RESNETS.OUT_FEATURES = cfg.MODEL.FPN.IN_FEATURES = levels
     cfg.MODEL.FPN.OUT_CHANNELS = settings.channels
     cfg.MODEL.FPN.NORM = "BN" if cfg.MODEL.RESNETS.NORM == "FrozenBN" else cfg.MODEL.RESNETS.NORM
@@ -149,8 +162,9 @@ def _fpn(cfg: CfgNode, settings: Settings) -> None:
 
 def _c4(cfg: CfgNode, settings: Settings) -> None:
     """Follow detectron2's configs/Base-RCNN-C4.yaml with MoCo's norm behind res5 (METHODS 10.2)."""
-    from benchmarks.detection.head import register_head
+    from benchmarks.detection.head import backbone_name, register_head
 
+    cfg.MODEL.BACKBONE.NAME = backbone_name(cfg, "build_resnet_backbone")
     cfg.MODEL.RESNETS.OUT_FEATURES = ["res4"]
     cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = settings.pool or 14
     cfg.MODEL.ANCHOR_GENERATOR.SIZES = [list(settings.anchors)]

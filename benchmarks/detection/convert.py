@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.resuming import files
-from benchmarks.weights import ConvertError, check_names, load_file
+from benchmarks.weights import ConvertError, check_names, load_file, width_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,8 +78,11 @@ def _target(name: str, own: Mapping[str, Tensor]) -> str | None:
     raise ConvertError(f"the checkpoint's {name!r} has {len(targets)} places in the detector")
 
 
-def convert_file(source: Path, target: Path, *, encoder: str) -> None:
-    """Write the converted backbone to `target` (.pth) atomically, so that torch.load(weights_only=True) reads it."""
+def convert_file(source: Path, target: Path, *, encoder: str) -> int:
+    """Write the converted backbone to `target` (.pth) atomically and return its width.
+
+    torch.load(weights_only=True) reads it.
+    """
     import torch
 
     state = load_file(source).named
@@ -90,3 +93,4 @@ def convert_file(source: Path, target: Path, *, encoder: str) -> None:
     except ConvertError as error:
         raise ConvertError(f"{source}: {error}") from None
     files.write(target, partial(torch.save, converted))
+    return width_of(state)

@@ -56,11 +56,11 @@ class Detector(Settings):
             from benchmarks.detection.tuning import fine_tune, identity
 
             weights = Path(scratch, "initial.pth")
-            convert_file(backbone, weights, encoder=self.encoder)
-            cfg = config(self, data.classes, seed, device, comm.get_world_size())
+            width = convert_file(backbone, weights, encoder=self.encoder)
+            cfg = config(self, data.classes, seed, device, comm.get_world_size(), width)
             join_norms(cfg, comm.get_world_size())
             write(folder / CONFIG, lambda out: out.write(cfg.dump().encode()))
-            alone = config(self, data.classes, seed, device.partition(":")[0])  # any number of ranks goes on with it
+            alone = config(self, data.classes, seed, device.partition(":")[0], width=width)  # for any number of ranks
             key = identity(alone, backbone, data, type(self))
             with registered(data, Path(scratch).name) as (train_split, test_split):
                 cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.MODEL.WEIGHTS = (train_split,), (test_split,), str(weights)

@@ -93,7 +93,7 @@ def learnt_images(training: Pretraining, cache: Path, reduced: bool) -> tuple[li
 
 def file_source(file: BackboneFile) -> BackboneSource:
     """Return the backbone in a file, without heads and prefixes; ConvertError if it is another network's."""
-    loaded = read_backbone(file.file, file.encoder, file.key)
+    loaded = read_backbone(file.file, file.encoder, file.key, file.width)
     if loaded.others:
         print(place(file, loaded), flush=True)
 

@@ -55,7 +55,7 @@ def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     """Return lines on the pre-training."""
     training = experiment.backbone
     if isinstance(training, BackboneFile):
-        loaded = read_backbone(training.file, training.encoder, training.key)
+        loaded = read_backbone(training.file, training.encoder, training.key, training.width)
         return [f"pre-training: none, the backbone is {training.file}", f"  {place(training, loaded)}"]
     if not training.strategy.trains:
         return ["pre-training: none, the backbone stays as the seed draws it"]
@@ -81,7 +81,7 @@ def hours(experiment: Experiment, machine: Machine) -> float:
     cost = benchmark.cost()
     if cost is None:
         raise ValueError(f"no estimate of benchmark {benchmark.name} before a run of it is recorded")
-    seconds = benchmark_seconds(cost, benchmark.encoder, machine)
+    seconds = benchmark_seconds(cost, training, machine)
     if isinstance(training, Pretraining) and training.strategy.trains:
         measured = probe(training.strategy, training.recipe, machine)
         seconds += training_seconds(training.recipe, count_images(training)[0], measured)
@@ -133,14 +133,19 @@ def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
     name, cost = experiment.benchmark.name, experiment.benchmark.cost()
     if cost is None:
         return [f"benchmark {name}: no estimate, since it does not say what it costs"]
-    seconds = benchmark_seconds(cost, experiment.benchmark.encoder, machine)
+    seconds = benchmark_seconds(cost, experiment.backbone, machine)
     return [f"benchmark {name}: {cost.work}", f"  about {duration(seconds)}"]
 
 
-def benchmark_seconds(cost: Cost, encoder: str, machine: Machine) -> float:
+def benchmark_seconds(cost: Cost, backbone: Pretraining | BackboneFile, machine: Machine) -> float:
     """Return the seconds of a benchmark, from those of the encoder's pass over an image of noise."""
+    if isinstance(backbone, Pretraining):
+        encoder, width = backbone.recipe.encoder, backbone.recipe.width
+    else:
+        encoder = backbone.encoder
+        width = read_backbone(backbone.file, encoder, backbone.key, backbone.width).width
     device = torch.device(machine.device)
-    network, side = build_encoder(encoder, zero_init=False).to(device), cost.side
+    network, side = build_encoder(encoder, zero_init=False, width=width).to(device), cost.side
     image = torch.randn(1, 3, side, side, device=device)
     return fastest(lambda: network(image).mean().backward(), device) * cost.factor * cost.images
 

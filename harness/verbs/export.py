@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.detection.convert import convert
 from benchmarks.resuming import files
-from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, RESNETS, read_backbone
+from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, RESNETS, WIDTH, read_backbone
 from harness import records
 from harness.terminal import say, shown
 from harness.verbs import options
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 
     State = dict[str, Tensor]
 
+MODELS = {  # library → its model of an encoder
+    "torchvision": "torchvision.models.{encoder}()",
+    "timm": 'timm.create_model("{encoder}", num_classes=0)',
+}
+
 TORCHVISION = """\
 import torch, torchvision
 
 file = {file}
-model = torchvision.models.{encoder}()
+model = {model}
 model.load_state_dict(torch.load(file, weights_only=True), strict=False)
 # only fc is missing"""
 
@@ -35,13 +40,28 @@ TIMM = """\
 import timm, torch
 
 file = {file}
-model = timm.create_model("{encoder}", num_classes=0)
+model = {model}
 model.load_state_dict(torch.load(file, weights_only=True))
 # nothing is missing: timm's names are torchvision's"""
+
+ANY_WIDTH = """\
+import torch, {library}
+
+file = {file}
+model = {model}
+model.fc = torch.nn.Identity()
+# of width {width}: each tensor takes the place of one of another shape
+for name, tensor in torch.load(file, weights_only=True).items():
+    module, _, leaf = name.rpartition(".")
+    learnt = leaf in ("weight", "bias")
+    new = torch.nn.Parameter(tensor) if learnt else tensor
+    setattr(model.get_submodule(module), leaf, new)"""
 
 DETECTRON2 = f"""\
 cfg.MODEL.WEIGHTS = {{file}}
 cfg.MODEL.RESNETS.DEPTH = {{depth}}
+cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = {{width}}
+cfg.MODEL.RESNETS.WIDTH_PER_GROUP = {{width}}
 cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = {{channels}}
 cfg.MODEL.RESNETS.STRIDE_IN_1X1 = False
 cfg.INPUT.FORMAT = "RGB"
@@ -95,11 +115,28 @@ def export(record: records.Record, to: str, out: Path | None) -> tuple[Path, str
         raise ValueError(f"{file} exists: remove it, or name another file with --out")
     (backbone,) = records.weights_of(record)
     encoder = encoder_of(record)
-    content = kind.pack(read_backbone(backbone, encoder).state, encoder, record)
+    found = read_backbone(backbone, encoder)
+    lines = lines_for(to, encoder, found.width, file)
+    content = kind.pack(found.state, encoder, record)
     file.parent.mkdir(parents=True, exist_ok=True)
     files.write(file, lambda part: part.write(content))
-    resnet = RESNETS[encoder]
-    return file, kind.lines.format(file=repr(str(file)), encoder=encoder, depth=resnet.depth, channels=resnet.channels)
+    return file, lines
+
+
+def lines_for(to: str, encoder: str, width: int, file: Path) -> str:
+    """Return the Python that loads a library's file; ValueError where the library has no encoder of this width."""
+    resnet, usual = RESNETS[encoder], width == WIDTH
+    if to == "detectron2" and resnet.convs == 2 and not usual:
+        raise ValueError(f"--to {to}: its {encoder} has the width {WIDTH} alone, this backbone has {width}")
+    lines = KINDS[to].lines if usual or to not in MODELS else ANY_WIDTH
+    return lines.format(
+        file=repr(str(file)),
+        library=to,
+        model=MODELS.get(to, "").format(encoder=encoder),
+        depth=resnet.depth,
+        width=width,
+        channels=width * resnet.expansion,
+    )
 
 
 def encoder_of(record: records.Record) -> str:
