@@ -51,8 +51,8 @@ def refused(capsys: pytest.CaptureFixture[str], *line: str) -> str:
 def test_a_run_leaves_a_readable_record_and_nothing_else(results: Path) -> None:
     (folder,) = (results / "runs").iterdir()
     assert {file.name for file in folder.iterdir()} == {
-        "backbone.pth", "config.json", "curve.jsonl", "detection.jsonl", "detection.log", "detection.yaml",
-        "heads.pth", "provenance.json", "run.json", "scores.json",
+        "backbone.pth", "classes.json", "config.json", "curve.jsonl", "detection.jsonl", "detection.log",
+        "detection.yaml", "heads.pth", "provenance.json", "run.json", "scores.json",
     }  # fmt: skip
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     assert provenance["versions"]["torch"] == torch.__version__.split("+")[0]

@@ -207,6 +207,7 @@ def test_the_same_seed_gives_the_same_curve_and_scores(
     assert len(losses(tmp_path / "first")) == 3
     assert losses(tmp_path / "first") == losses(tmp_path / "again") != losses(tmp_path / "other")
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
+        "classes.json",
         "detection-checkpoint.pth",
         "detection.jsonl",
         "detection.log",

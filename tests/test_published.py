@@ -367,7 +367,7 @@ def test_two_iterations_and_an_evaluation(
     curve = [json.loads(line) for line in (tmp_path / "run/detection.jsonl").read_text().splitlines()]
     assert [("loss_mask" in line) for line in curve] == [folder == "coco"] * 2
     kept = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert kept == ["detection-checkpoint.pth", "detection.jsonl", "detection.log", "detection.yaml"]
+    assert kept == ["classes.json", "detection-checkpoint.pth", "detection.jsonl", "detection.log", "detection.yaml"]
     assert DatasetCatalog.list() == before
     assert capfd.readouterr() == ("", "")
 
