@@ -151,12 +151,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that all rows of a table may share."""
     add = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS).add_argument
     add("--preset", metavar="NAME", help="base of all settings: demo, study or paper (demo)")
-    add(
-        "--set",
-        metavar="FIELD=VALUE",
-        action="append",
-        help="change a field of the recipe, of the strategy (strategy.FIELD) or of the benchmark (benchmark.FIELD)",
-    )
+    text = "change a field of the recipe, of the strategy (strategy.FIELD) or of the benchmark (benchmark.FIELD)"
+    add("--set", metavar="FIELD=VALUE", action="append", help=text)
     add("--data", metavar="DIR", help="images to pre-train on: any folder; of VOC and COCO folders the train split")
     add("--benchmark", metavar="NAME", help="what scores the backbone (the preset's)")
     add("--benchmark-data", metavar="DIR", help="the benchmark's data")

@@ -45,7 +45,7 @@ def hints_of(kind: type[DataclassInstance]) -> dict[str, object]:
 def assign(settings: Settings, path: str, text: str, owner: str = "") -> Settings:
     """Return the settings with the field at a dotted path set from text, for instance sampler.side=5.
 
-    owner is what the user typed before the path, such as "strategy."; every error names the field with it. Raises
+    owner is what the user typed before the path, such as "strategy."; every error begins with it and the path. Raises
     UnknownName for a field that does not exist, BadValue for a value of the wrong kind, and whatever ValueError the
     settings themselves raise for a value out of range.
     """
@@ -65,8 +65,8 @@ def assign(settings: Settings, path: str, text: str, owner: str = "") -> Setting
     try:
         return replace(settings, **{name: value})
     except ValueError as error:
-        if str(error).startswith(tuple(f"{field}=" for field in known)):  # else it is about more than one field
-            error.args = (f"{owner}{error}",)
+        own = not rest and str(error).startswith(f"{name}=")  # else it names no field, or another one
+        error.args = (f"{owner}{error}" if own else f"{owner}{path}={text}: {error}",)
         raise
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
+from methods.contract import Misfit
 from methods.recipe import Heads
 
 
@@ -26,7 +27,9 @@ class Head(nn.Module):
         self.projector, self.predictor = projector(inputs, heads), predictor(heads)
 
     def forward(self, cells: Tensor) -> Sites:
-        """Embed [B, N, D] as z and p [B, N, C]; BatchNorm takes its statistics over B·N."""
+        """Embed [B, N, D] as z and p [B, N, C]; BatchNorm takes its statistics over B·N, and Misfit refuses one row."""
+        if self.training and cells.shape[:2].numel() == 1 and not distributed.is_initialized():
+            raise Misfit("batch=1: at least 2 were expected, since BatchNorm would see the one site of one image alone")
         z = self.projector(cells.flatten(0, 1))
         return Sites(*(at_least_single(rows.unflatten(0, cells.shape[:2])) for rows in (z, self.predictor(z))))
 

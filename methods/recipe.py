@@ -7,6 +7,19 @@ from dataclasses import dataclass
 from methods.encoder import ENCODERS, WIDTH
 from methods.similarity import Similarity, cross_entropy
 
+CELL = 32  # pixels a side, the stride of the encoder
+
+
+def choose(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    require(name, value, value in choices, f"one of {', '.join(map(str, choices))}")
+
+
+def require(name: str, value: object, holds: bool, what: str) -> None:
+    """Raise ValueError with one line that names the field, its value and what it must be."""
+    if not holds:
+        raise ValueError(f"{name}={value}: must be {what}")
+
 
 @dataclass(frozen=True)
 class Heads:
@@ -15,6 +28,12 @@ class Heads:
     hidden: int | None = 512  # [R] of g; None: as wide as the backbone's output
     out: int = 512  # [R] C, channels of z and p
     predictor: int = 512  # [R] hidden width of h
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a layer without channels."""
+        for name in ("hidden", "out", "predictor"):
+            value = getattr(self, name)
+            require(name, value, value is None or value >= 1, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -69,21 +88,12 @@ class Recipe:
         """Raise ValueError for settings that no pre-training can be made from."""
         choose("encoder", self.encoder, ENCODERS)
         choose("precision", self.precision, ("fp32", "bf16"))
-        for name in ("width", "size", "batch"):
+        for name in ("width", "size", "batch", "epochs"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("epochs", "lr", "momentum", "weight_decay", "global_weight"):
+        for name in ("lr", "momentum", "weight_decay", "global_weight"):
             require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         for name in ("crop", "flip", "jitter", "grey", "blur"):
             require(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
         require("crop", self.crop, self.crop > 0, "above 0")
-
-
-def choose(name: str, value: object, choices: tuple[object, ...]) -> None:
-    """Raise ValueError unless the value is one of the choices."""
-    require(name, value, value in choices, f"one of {', '.join(map(str, choices))}")
-
-
-def require(name: str, value: object, holds: bool, what: str) -> None:
-    """Raise ValueError with one line that names the field, its value and what it must be."""
-    if not holds:
-        raise ValueError(f"{name}={value}: must be {what}")
+        lone = self.batch == 1 and self.size <= CELL
+        require("batch", self.batch, not lone, f"at least 2 at size={self.size}: BatchNorm needs more than one cell")

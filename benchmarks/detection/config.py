@@ -50,7 +50,7 @@ class Settings:
         """Raise DetectionError, which names the field, for a value that cannot be."""
         require_choices(self, CHOICES)
         for name, least in LEAST.items():
-            if _smallest(getattr(self, name)) < least:
+            if getattr(self, name) is not None and _smallest(getattr(self, name)) < least:
                 raise DetectionError(f"{name}={getattr(self, name)}: at least {least} was expected")
         if self.lr <= 0 or (self.clip is not None and self.clip <= 0):
             raise DetectionError(f"lr={self.lr}, clip={self.clip}: more than 0 was expected, or no clip")
@@ -180,7 +180,7 @@ CHOICES: dict[str, Sequence[object]] = {
     "year": (2007, 2012),
 }
 LEAST = {
-    **dict.fromkeys(("channels", "fc", "anchors", "proposals", "rpn", "rois", "iterations", "batch"), 1),
+    **dict.fromkeys(("channels", "fc", "pool", "anchors", "proposals", "rpn", "rois", "iterations", "batch"), 1),
     **dict.fromkeys(("warmup", "precise_bn", "workers"), 0),
     "sizes": 32,  # px: the stride of res5
 }

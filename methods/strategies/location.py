@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from methods import geometry
 from methods.correspondence import Correspondence, FeatureMap, Strategy
+from methods.recipe import require
 from methods.rng import CounterRNG
 from methods.sampling import Regular, Sampler
 from methods.similarity import Similarity, distance
@@ -30,6 +31,10 @@ class Location(Strategy):
     sampler: Sampler = Regular()
     border: bool = True  # [R] beyond the outer cell centres the map goes on (True) or falls to zero (False)
     min_overlap: float = 0.0  # [R] source pixels; an overlap must be longer than this along both axes
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an overlap that views without one have."""
+        require("min_overlap", self.min_overlap, self.min_overlap >= 0, "at least 0")
 
     def __call__(self, query: FeatureMap, key: FeatureMap, similarity: Similarity) -> Correspondence:
         """Return Q, K [B, N, H·W] that read the same N places, and W [B, N, N], the identity if the views overlap."""
