@@ -611,3 +611,29 @@ def test_sprites_of_one_scene_are_recoloured_independently() -> None:
     grey[..., 3] = 255
     colours = {tuple(module._recoloured(draws, 1.0, grey)[0, 0, :3].tolist()) for _ in range(20)}
     assert len(colours) == 20
+
+
+def colours(layout: Layout, split: str, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mean and mean square of R, G and B over each labelled object's own pixels, and its class."""
+    scenes = [compose(layout, 0, split, index) for index in range(count)]
+    own = [
+        scene.image[scene.instances == number] / 255 for scene in scenes for number in range(1, len(scene.labels) + 1)
+    ]
+    classes = [CLASSES.index(label) for scene in scenes for label in scene.labels]
+    return np.array([[*pixels.mean(0), *(pixels**2).mean(0)] for pixels in own]), np.array(classes)
+
+
+def told_by_colour(layout: Layout) -> float:
+    """Per cent of test objects whose class a linear fit to the train objects' colours tells."""
+    (x, y), (other, truth) = (colours(layout, split, count) for split, count in (("trainval", 300), ("test", 200)))
+    centre, spread = x.mean(0), x.std(0)
+    learnt, tested = (np.pad((six - centre) / spread, ((0, 0), (0, 1)), constant_values=1) for six in (x, other))
+    weights, *_ = np.linalg.lstsq(learnt, np.eye(len(CLASSES))[y], rcond=None)
+    return 100 * float(((tested @ weights).argmax(1) == truth).mean())
+
+
+def test_classes_of_recoloured_scenes_cannot_be_told_by_colour() -> None:
+    """By chance a third is told."""
+    plain = Layout(size=48, classes=DEMO.layout.classes)
+    assert told_by_colour(plain) > 60
+    assert told_by_colour(replace(plain, recolour=1)) < 45
