@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageOps
 
-from benchmarks.data import coco, voc
+from benchmarks.data import coco, coco_own, voc
+from benchmarks.data.coco_json import parse
 from benchmarks.data.flaws import DataError
-from benchmarks.data.pixels import eight_bits
+from benchmarks.data.pixels import FORMATS, eight_bits
 
 COLUMNS, ROWS, TILE = 4, 2, 192  # of a sheet; px a side of an image in it
 INK = "#e69f00"
@@ -38,8 +39,8 @@ def check_annotated(folder: Path, strict: bool = False) -> Report | None:
     try:
         if (folder / voc.LISTS).is_dir():
             return voc_report(voc.read(folder, strict))
-        if any(coco.listing(folder, split).is_file() for split in (coco.TRAIN, coco.TEST)):
-            return coco_report(coco.read(folder))
+        if any(coco_own.lists_of(folder, word) for words in coco_own.SPLITS.values() for word in words):
+            return coco_report(read_coco(folder, strict))
     except DataError as error:
         return Report([], error.flaws, [])
     return None
@@ -54,6 +55,19 @@ def voc_report(data: voc.Voc) -> Report:
     return Report([f"Pascal VOC: {data.summary}", *counts, sizes, *data.notes], (), samples)
 
 
+def read_coco(folder: Path, strict: bool) -> coco.Coco:
+    """Return a checked COCO folder: COCO 2017 if it has its names and its 80 categories, else one of one's own."""
+    lists = coco_own.layout(folder)
+    content, _ = parse(lists["train"][0])
+    categories = content.get("categories") if isinstance(content, dict) else None
+    named = lists["train"][0] == coco.listing(folder, coco.TRAIN) and lists["test"][0] == coco.listing(
+        folder, coco.TEST
+    )
+    if named and isinstance(categories, list) and len(categories) == coco.CATEGORIES:
+        return coco.read(folder)
+    return coco_own.read_own(folder, False, strict)
+
+
 def coco_report(data: coco.Coco) -> Report:
     """Return what is in a COCO folder."""
     content = json.loads(data.train.path.read_text(encoding="utf-8"))
@@ -66,14 +80,14 @@ def coco_report(data: coco.Coco) -> Report:
     counts = Counter(label for held in objects.values() for _, label in held)
     samples = [
         Sample(
-            data.folder / coco.TRAIN / coco.within(image["file_name"], coco.TRAIN),
+            data.train.folder / str(coco.located(image["file_name"], data.train.folder, data.folder)),
             [box for box, _ in objects.get(image["id"], [])],
             [label for _, label in objects.get(image["id"], [])],
         )
         for image in content["images"][: COLUMNS * ROWS]
     ]
     lines = [f"{label}: {counts[label]:,} objects in train" for label in data.classes]
-    return Report([f"COCO: {data.summary}", *lines, f"of train: {sizes}"], (), samples)
+    return Report([f"COCO: {data.summary}", *lines, f"of train: {sizes}", *data.notes], (), samples)
 
 
 def check_images(images: Sequence[Path]) -> Report:
@@ -107,7 +121,7 @@ def sheet(samples: Sequence[Sample]) -> Image.Image:
     """Return a picture of the samples, each with its boxes and the names of their classes."""
     whole = Image.new("RGB", (COLUMNS * TILE, ROWS * TILE))
     for number, sample in enumerate(samples):
-        with Image.open(sample.file, formats=voc.FORMATS) as image:
+        with Image.open(sample.file, formats=FORMATS) as image:
             turned = ImageOps.exif_transpose(eight_bits(image)).convert("RGB")
         scale = TILE / max(turned.size)
         tile = turned.resize([max(1, round(side * scale)) for side in turned.size])

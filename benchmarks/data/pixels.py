@@ -1,6 +1,15 @@
-"""Pixels of more than 8 bits, which Pillow and detectron2 would clip to white."""
+"""Images as detectron2 reads them: their sizes, and pixels of more than 8 bits, which it would clip to white."""
+
+import warnings
+from pathlib import Path
 
 from PIL import Image
+
+from benchmarks.data.flaws import DataError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
+EXIF_ORIENTATION = 0x0112
+EXIF_SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
 
 SCALE = 257  # 65,535 / 255
 
@@ -15,3 +24,38 @@ def eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode}, of 32 bits, have no range: save them with 8 or 16 bits")
     return image
+
+
+def size_of(path: Path, decode: bool = True) -> tuple[tuple[int, int], str]:
+    """Return width and height of an image after its EXIF rotation, and words for the rotation if it swaps them.
+
+    With `decode` the whole image is read, since a truncated file opens without an error. Raises DataError.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+            if decode:
+                image.load()
+                eight_bits(image)
+            width, height = image.size
+            sideways = image.getexif().get(EXIF_ORIENTATION) in EXIF_SIDEWAYS
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
+        raise DataError(f"{path}: not a readable image: {' '.join(str(error).split())}") from None
+    return ((height, width), " once turned by its EXIF orientation") if sideways else ((width, height), "")
+
+
+def opened(path: Path) -> str:
+    """Return width and height of an image as text, as facts are remembered; an empty one where it cannot be opened."""
+    return _as_fact(path, decode=False)
+
+
+def decoded(path: Path) -> str:
+    """Return width and height of an image as text; an empty one where it cannot be decoded whole."""
+    return _as_fact(path, decode=True)
+
+
+def _as_fact(path: Path, decode: bool) -> str:
+    try:
+        (width, height), _ = size_of(path, decode)
+    except DataError:
+        return ""
+    return f"{width}x{height}"

@@ -5,28 +5,22 @@ It refuses a folder if any part is unusable, and then names all of its flaws.
 
 import hashlib
 import unicodedata
-import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from reprlib import repr as shown
 
-from PIL import Image
-
 from benchmarks.data.contents import BY_CONTENT, hashes
-from benchmarks.data.flaws import Findings
-from benchmarks.data.pixels import eight_bits
+from benchmarks.data.flaws import DataError, Findings
+from benchmarks.data.pixels import size_of
 from benchmarks.data.voc_xml import Box, check_size, objects, parse
 from benchmarks.data.voc_xml import VocError as VocError
 
 LISTS = Path("ImageSets", "Main")
 IMAGES = "JPEGImages"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
-EXIF_ORIENTATION = 0x0112
 LISTED_TWICE = "images that a list names more than once, taken once"
-EXIF_SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
 
 
 @dataclass(frozen=True)
@@ -85,6 +79,11 @@ class Voc:
         count = len(self.classes)
         left = f"AP over {count - len(self.unscored)} of {count} classes: no test object that is not difficult of "
         return [*self.mended, *([left + ", ".join(self.unscored)] if self.unscored else [])]
+
+    @property
+    def learnt(self) -> list[Path]:
+        """The files of the train images."""
+        return [record.jpeg for record in self.train]
 
     @property
     def tested(self) -> list[Path]:
@@ -235,16 +234,8 @@ def normal(name: str) -> str:
 
 
 def decoded(path: Path) -> tuple[tuple[int, int], str]:
-    """Return width and height of an image after its EXIF rotation, and words for the rotation if it swaps them.
-
-    The whole image is decoded, since a truncated file opens without an error.
-    """
+    """Return what size_of says of an image that is decoded whole; VocError for one that cannot be."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
-            image.load()
-            eight_bits(image)
-            width, height = image.size
-            sideways = image.getexif().get(EXIF_ORIENTATION) in EXIF_SIDEWAYS
-    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
-        raise VocError(f"{path}: not a readable image: {' '.join(str(error).split())}") from None
-    return ((height, width), " once turned by its EXIF orientation") if sideways else ((width, height), "")
+        return size_of(path)
+    except DataError as error:
+        raise VocError(*error.flaws) from None

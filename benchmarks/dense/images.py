@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from benchmarks.data import coco, voc
 from benchmarks.data.flaws import DataError, Findings
-from benchmarks.data.pixels import eight_bits
+from benchmarks.data.pixels import FORMATS, eight_bits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ def visible(folder: Path) -> Iterator[Path]:
 def opened(file: Path) -> Image.Image:
     """Return an image as it is seen, turned by its EXIF orientation, in RGB; DataError where it cannot be decoded."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=voc.FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
             return ImageOps.exif_transpose(eight_bits(image)).convert("RGB")
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
         raise DataError(f"{file}: not a readable image: {' '.join(str(error).split())}") from None

@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmarks.data import voc
 from benchmarks.data.flaws import DataError
+from benchmarks.data.pixels import EXIF_ORIENTATION, FORMATS
 from benchmarks.dense.agreement import VOID
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def _values(split: Iterable[Pair], flaws: list[str]) -> set[int]:
     for pair in split:
         try:
             (width, height), _ = voc.decoded(pair.image)
-            with Image.open(pair.image, formats=voc.FORMATS) as image:
-                turned = image.getexif().get(voc.EXIF_ORIENTATION) not in UPRIGHT
+            with Image.open(pair.image, formats=FORMATS) as image:
+                turned = image.getexif().get(EXIF_ORIENTATION) not in UPRIGHT
             with Image.open(pair.mask, formats=["PNG"]) as mask:
                 if mask.mode not in ("P", "L"):
                     flaws.append(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-from benchmarks.data.coco import TEST, TRAIN, Coco, listing, within
+from benchmarks.data.coco import Coco, located
+from benchmarks.data.coco_own import plain
 from benchmarks.data.pixels import eight_bits
 from benchmarks.data.voc import Record, Voc
 
@@ -34,15 +38,16 @@ def registered(data: Voc | Coco, name: str) -> Iterator[tuple[str, str]]:
     Within the block detectron2 scales images of 16 bits.
     """
     names = f"{name}-train", f"{name}-test"
-    if isinstance(data, Coco):
-        register_coco(data, names)
-    else:
-        register_voc(data, names)
-    try:
-        with wide_pixels_scaled():
-            yield names
-    finally:
-        unregister(names)
+    with TemporaryDirectory(prefix="harness-annotations-") as scratch:
+        if isinstance(data, Coco):
+            register_coco(data, names, Path(scratch))
+        else:
+            register_voc(data, names)
+        try:
+            with wide_pixels_scaled():
+                yield names
+        finally:
+            unregister(names)
 
 
 def register_voc(voc: Voc, names: tuple[str, str]) -> None:
@@ -54,23 +59,29 @@ def register_voc(voc: Voc, names: tuple[str, str]) -> None:
         MetadataCatalog.get(name).set(thing_classes=list(voc.classes))
 
 
-def register_coco(coco: Coco, names: tuple[str, str]) -> None:
-    """Enter both splits as detectron2 reads COCO, and each image where `benchmarks.data.coco` has read it."""
+def register_coco(coco: Coco, names: tuple[str, str], scratch: Path) -> None:
+    """Enter both splits as detectron2 reads COCO, and each image where `benchmarks.data.coco` has read it.
+
+    Annotations of one's own are written into `scratch` in COCO's form.
+    """
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
-    for name, split in zip(names, (TRAIN, TEST), strict=True):
-        file, folder = str(listing(coco.folder, split)), str(coco.folder / split)
-        DatasetCatalog.register(name, partial(coco_dataset, file, folder, name))
-        MetadataCatalog.get(name).set(json_file=file, image_root=folder, evaluator_type="coco")
+    for name, split in zip(names, (coco.train, coco.test), strict=True):
+        file = split.path
+        if coco.own:
+            file = scratch / f"{name}.json"
+            content = plain(json.loads(split.path.read_text(encoding="utf-8")), coco)
+            file.write_text(json.dumps(content), encoding="utf-8")
+        DatasetCatalog.register(name, partial(coco_dataset, file, split.folder, coco.folder, name))
+        MetadataCatalog.get(name).set(json_file=str(file), image_root=str(split.folder), evaluator_type="coco")
 
 
-def coco_dataset(file: str, folder: str, name: str) -> list[Entry]:
+def coco_dataset(file: Path, folder: Path, root: Path, name: str) -> list[Entry]:
     """Return a split of COCO in detectron2's format."""
     from detectron2.data.datasets import load_coco_json
 
-    entries: list[Entry] = load_coco_json(file, folder, name)
-    split, start = folder.rpartition("/")[2], len(folder) + 1
-    return [{**each, "file_name": f"{folder}/{within(each['file_name'][start:], split)}"} for each in entries]
+    entries: list[Entry] = load_coco_json(str(file), "", name)
+    return [{**each, "file_name": f"{folder}/{located(each['file_name'], folder, root)}"} for each in entries]
 
 
 def unregister(names: Sequence[str]) -> None:

@@ -213,9 +213,11 @@ class CocoEvaluator(Evaluator):
             boxes = detected.pred_boxes.tensor.float()
             boxes = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1).tolist()
             labels = [self.ids[label] for label in detected.pred_classes]
-            masks = map(run_lengths, detected.pred_masks.numpy())
-            rows = zip(boxes, labels, detected.scores.tolist(), masks, strict=True)
-            self.detections += [{"image_id": image["image_id"], **dict(zip(FIELDS, row, strict=True))} for row in rows]
+            columns = [boxes, labels, detected.scores.tolist()]
+            if "segm" in self.tasks:
+                columns.append([run_lengths(mask) for mask in detected.pred_masks.numpy()])
+            rows = zip(*columns, strict=True)
+            self.detections += [{"image_id": image["image_id"], **dict(zip(FIELDS, row, strict=False))} for row in rows]
 
     def evaluate(self) -> Scores:
         """Return AP, AP50 and AP75 of each task in per cent; {} on ranks > 0."""

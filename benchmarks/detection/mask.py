@@ -49,7 +49,7 @@ class MaskDetector(Published, Benchmark[Coco]):
         """Read train2017 and val2017, the test split; `cache` remembers hashes. Raises CocoError."""
         if data is None:
             raise CocoError(f"benchmark {self.name!r} needs a COCO folder: --benchmark-data DIR")
-        return read(data).with_contents(cache)
+        return read(data, cache).with_contents(cache)
 
     def resolve(self, cfg: CfgNode) -> CfgNode:
         """Return detectron2's config with the mask head."""
