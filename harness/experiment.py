@@ -154,7 +154,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     text = "change a field of the recipe, of the strategy (strategy.FIELD) or of the benchmark (benchmark.FIELD)"
     add("--set", metavar="FIELD=VALUE", action="append", help=text)
     add("--data", metavar="DIR", help="images to pre-train on: any folder; of VOC and COCO folders the train split")
-    add("--benchmark", metavar="NAME", help="what scores the backbone (the preset's)")
+    add("--benchmark", metavar="NAME", help="what scores the backbone (the preset's); of `run` several: a,b")
     add("--benchmark-data", metavar="DIR", help="the benchmark's data")
 
 

@@ -110,7 +110,7 @@ def test_commands_do_what_they_say(command: str, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(estimate, "fastest", lambda step, device: 0.01)
     args = [str(ROOT / word) if word.startswith("results/demo") else word for word in shlex.split(command)[1:]]
     few = ["--set", "batch=2"] if args[0] == "run" and "--data" in args else []  # as many as there are photos
-    sides = ["--set", "benchmark.sizes=64"] if args[0] == "run" and not FROZEN & {*args} else []
+    sides = ["--set", "benchmark.sizes=64"] if args[0] == "run" and not FROZEN & {*",".join(args).split(",")} else []
     assert main([*args, *EXTRA.get(args[0], []), *few, *sides]) == 0
 
 

@@ -117,6 +117,28 @@ def test_seeds_are_run_one_after_another_and_go_on_where_they_stopped(
     assert seeds == [3, 4]
 
 
+def test_several_benchmarks_judge_one_backbone_each_in_a_record_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["run", *RANDOM, "--set", "width=8", "--benchmark", "matching,linear", "--device", "cpu",
+            "--results", str(tmp_path)]  # fmt: skip
+    assert main([*line, "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert [planned.count(f"benchmark {name}:") for name in ("matching", "linear")] == [1, 1]
+    assert main(line) == 0
+    runs = [records.read(folder) for folder in records.folders(tmp_path)]
+    assert {run.settings["benchmark"]["name"] for run in runs} == {"matching", "linear"}
+    backbones = {(run.folder / records.BACKBONE).read_bytes() for run in runs}
+    assert len(backbones) == 1
+    capsys.readouterr()
+    assert main(line) == 0
+    assert "2 runs: 0 made now, 2 made before" in capsys.readouterr().out
+    assert main([*line[:-6], "--benchmark", "linear,linear"]) == 2
+    assert "named twice" in capsys.readouterr().err
+    assert main([*line[:-6], "--benchmark", "linear,linaer"]) == 2
+    assert "did you mean 'linear'" in capsys.readouterr().err
+
+
 def test_a_list_of_seeds_is_read_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert seed_list("0-9") == [*range(10)]
     assert seed_list("0, 3,5-7,3") == [0, 3, 5, 6, 7]

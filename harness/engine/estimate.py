@@ -39,14 +39,18 @@ class Probe(NamedTuple):
     kept: float  # bytes that an image keeps for the backward pass
 
 
-def estimate(trials: Sequence[Experiment], machine: Machine) -> str:
-    """Return steps, parameters and an estimate of time and memory here, good to a factor of two."""
-    experiment, more = trials[0], len(trials) - 1
+def estimate(runs: Sequence[Experiment], machine: Machine) -> str:
+    """Return steps, parameters and an estimate of time and memory here, good to a factor of two.
+
+    runs: of one backbone, all trials of one benchmark after those of another.
+    """
+    experiment, kinds = runs[0], {run.benchmark.name: run for run in reversed(runs)}
+    trials = len(runs) // len(kinds)
     return "\n".join([
         f"run {experiment.run_id}: dry, nothing is done",
         *pretraining(experiment, machine),
-        *benchmark(experiment, machine),
-        *([f"  and so often again for the other {more} of {len(trials)} trials"] if more else []),
+        *(line for each in reversed(kinds.values()) for line in benchmark(each, machine)),
+        *([f"  and so often again for the other {trials - 1} of {trials} trials"] if trials > 1 else []),
         f"estimated from steps of {SIZES[0]} and {SIZES[1]} images on {machine.device}, good to a factor of two",
     ])  # fmt: skip
 

@@ -10,13 +10,14 @@ import difflib
 import errno
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import ROOT, experiment, records
 from harness.evidence.compare import flat
+from harness.experiment import Options
 from harness.records import Record
 from harness.settings import write_options
 from harness.terminal import Listing, shown, visible
@@ -167,6 +168,14 @@ def seeds_of(args: argparse.Namespace) -> list[int]:
     if hasattr(args, "seed"):
         raise ValueError("--seed and --seeds: only one of the two was expected")
     return list(args.seeds)
+
+
+def one_by_one(asked: Options, seeds: Sequence[int]) -> list[Options]:
+    """Return the options of each run of several seeds and benchmarks (`--benchmark matching,linear`), seed by seed."""
+    names = asked.benchmark.split(",") if asked.benchmark else [None]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--benchmark {asked.benchmark}: a benchmark is named twice")
+    return [replace(asked, seed=seed, benchmark=name) for seed in seeds for name in names]
 
 
 def add_checks(parser: argparse.ArgumentParser) -> None:

@@ -47,26 +47,31 @@ def main(args: argparse.Namespace) -> None:
     signals.requeue_on_signals()
     asked, machine = read_options(Options, args), read_options(MachineOptions, args)
     seeds = options.seeds_of(args)
-    experiments = [build(replace(asked, seed=seed)) for seed in seeds]
-    experiment = experiments[0]
+    each_asked = options.one_by_one(asked, seeds)
+    experiments = [build(one) for one in each_asked]
+    kinds = experiments[: len(each_asked) // len(seeds)]  # of the first seed, one a benchmark
     if args.json and not args.dry_run:
         raise ValueError("--json: means nothing without --dry-run")
     count = read_options(ProcessOptions, args).count(machine.device)
-    experiment.divide(max(count, distributed.world().size))
-    if not args.keep_old:
-        refuse_folders(experiment, planned=args.dry_run)
+    for each in kinds:
+        each.divide(max(count, distributed.world().size))
+        if not args.keep_old:
+            refuse_folders(each, planned=args.dry_run)
     if args.dry_run:
         from harness.engine.estimate import estimate
 
-        summary = estimate(experiment.trials(asked.trials), machine.machine())
-        more = f"\nand all of it again for the other {len(seeds) - 1} of {len(seeds)} seeds" if len(seeds) > 1 else ""
-        settings = fold(changed_settings(asked, experiment))
-        print(settings_json(experiment) if args.json else f"{summary}{more}\n{settings}")
+        if args.json:
+            print(*map(settings_json, kinds), sep="\n")
+            return
+        print(estimate([trial for each in kinds for trial in each.trials(asked.trials)], machine.machine()))
+        if len(seeds) > 1:
+            print(f"and all of it again for the other {len(seeds) - 1} of {len(seeds)} seeds")
+        print(*(fold(changed_settings(*both)) for both in zip(each_asked, kinds, strict=False)), sep="\n")
         return
     launch.die_with_parent()
     if launch.to_launch(count):
         raise SystemExit(launch.launch(args.line, count))
-    measure_reference(experiment)
+    measure_reference(experiments[0])
     with distributed.process_group():
         if not distributed.world().leads:
             for each in experiments:
@@ -76,10 +81,10 @@ def main(args: argparse.Namespace) -> None:
         every = [trial for each in experiments for trial in each.trials(asked.trials)]
         known = look_up(every, machine.machine, args.results, options.CACHE, args.again, args.keep_old)
         made = []
-        for start in range(0, len(known), asked.trials):  # the trials of a seed
+        for start in range(0, len(known), asked.trials):  # the trials of a seed and a benchmark
             made += record(known[start : start + asked.trials], machine, watch, checks, args.results)
             distributed.broadcast_job()
-    if len(seeds) > 1:
+    if len(experiments) > 1:
         done = sum(one.record is not None for one in known)
         print(f"{len(known)} runs: {len(known) - done} made now, {done} made before")
     suggest(*next_steps(replace(asked, seed=seeds[-1]), made[0].id, args.results))
@@ -129,5 +134,6 @@ def next_steps(asked: Options, run: str, results: Path) -> list[str]:
     own = asked.strategy is not None and dotted(asked.strategy)
     row = ["--row", f"{asked.strategy}=--strategy {asked.strategy}"] if own else []
     seed = write_options(replace(asked, seed=asked.seed + 1))
-    lines = [["show", run, *place], ["table", "A1", *row, *asked.shared, *place], ["run", *seed, *place]]
+    one = replace(asked, benchmark=asked.benchmark and asked.benchmark.partition(",")[0])
+    lines = [["show", run, *place], ["table", "A1", *row, *one.shared, *place], ["run", *seed, *place]]
     return [shlex.join(["harness", *line]) for line in lines if asked.strategy or line[0] != "table"]

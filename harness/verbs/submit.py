@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -103,7 +103,7 @@ def lines_to_run(names: Sequence[str], asked: Options, seeds: Sequence[int]) -> 
         )
     if names:
         return plan(names, asked.shared, seeds, asked.trials)
-    each = [replace(asked, seed=seed) for seed in seeds]
+    each = options.one_by_one(asked, seeds)
     return {shlex.join(write_options(one)): build(one).trials(one.trials) for one in each}
 
 
