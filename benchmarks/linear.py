@@ -24,6 +24,12 @@ class Linear(Probe):
 
     cells: int = 10_000  # training cells at most, equally many an image
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for settings that nothing can be fitted by."""
+        super().__post_init__()
+        if self.cells < 1:
+            raise ValueError(f"cells={self.cells}: must be at least 1")
+
     def predict(self, train: Cells, test: Cells, seed: int) -> Prediction:
         """Return what the regression tells, under the penalty that held-out images choose."""
         import torch

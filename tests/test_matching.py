@@ -139,7 +139,7 @@ def test_the_scenes_know_where_a_sprite_is_shown_again(tmp_path: Path) -> None:
     benchmark = replace(SMALL, size=96, layout=Layout(size=96))
     data = benchmark.prepare(None, tmp_path)
     pairs = benchmark._across(data, 24)
-    images = benchmark._whole(data).float().unflatten(2, (24, 4)).unflatten(4, (24, 4)).mean((3, 5)).flatten(2).mT
+    images = benchmark.whole(data).float().unflatten(2, (24, 4)).unflatten(4, (24, 4)).mean((3, 5)).flatten(2).mT
     query = images[pairs.first][pairs.shown]
     cell = (pairs.truth * 24).long().clamp(0, 23)
     key = images[pairs.second[:, None], cell[..., 1] * 24 + cell[..., 0]][pairs.shown]

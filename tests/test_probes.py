@@ -279,7 +279,7 @@ def test_labels_of_other_images_give_no_gain(labelled: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("stage", 2), ("stride", 4), ("size", 40), ("absent", "some"), ("calibrate", -1)]
+    ("field", "value"), [("stage", 2), ("stride", 4), ("size", 40), ("absent", "some"), ("calibrate", -1), ("cells", 0)]
 )
 def test_settings_that_read_nothing_are_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{field}={value}"):
