@@ -348,7 +348,10 @@ def test_a_folder_that_another_fills_meanwhile_is_left_to_it(tmp_path: Path, mon
     assert contents(tmp_path) == {"voc/theirs": b"theirs"}
 
 
-def test_the_progress_bar_counts_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_progress_bar_counts_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     write(tmp_path / "voc", PLAIN, {"test": 2}, 0, True)
     assert "2/2" in capsys.readouterr().err
     write(tmp_path / "quiet", PLAIN, {"test": 2}, 0, False)

@@ -62,14 +62,14 @@ def remembered(known: sqlite3.Connection, kind: str, keys: Sequence[tuple[bytes,
 
 
 def in_batches(numbers: Sequence[int], title: str) -> Iterator[Sequence[int]]:
-    """Yield the numbers in batches; on a terminal, with a progress bar if there is more than one batch."""
-    from tqdm import tqdm  # which the command line need not wait for
+    """Yield the numbers in batches; show the progress if there is more than one batch."""
+    from benchmarks.resuming.progress import Progress  # which the command line need not wait for
 
-    with tqdm(total=len(numbers), desc=title, unit="file", disable=None if len(numbers) > BATCH else True) as bar:
+    with Progress[None](title, "files", len(numbers), shown=len(numbers) > BATCH) as progress:
         for start in range(0, len(numbers), BATCH):
             part = numbers[start : start + BATCH]
             yield part
-            bar.update(len(part))
+            progress.advance(len(part))
 
 
 def state(file: Path) -> str:

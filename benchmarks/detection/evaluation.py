@@ -20,12 +20,11 @@ from faster_coco_eval.core.mask import frPyObjects
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from benchmarks.detection import TASKS
 from benchmarks.detection.catalog import Entry
-from benchmarks.detection.log import bar_off
 from benchmarks.resuming.loading import ignore_signals, loaded
+from benchmarks.resuming.progress import Progress
 
 Array = NDArray[Any]
 Scores = dict[str, dict[str, float]]
@@ -41,7 +40,8 @@ RECALLS = np.arange(0.0, 1.1, 0.1)  # of VOC 2007
 def evaluate_model(cfg: CfgNode, model: nn.Module, evaluator: DatasetEvaluator) -> Scores:
     """Return the evaluator's scores of the model's detections on the test split; none on ranks > 0."""
     loader = evaluation_loader(cfg)
-    with tqdm(loaded(loader), desc="test", total=len(loader), disable=bar_off()) as batches:
+    leads = comm.is_main_process()
+    with Progress("test", "batches", len(loader), shown=leads, items=loaded(loader)) as batches:
         scores: Scores = inference_on_dataset(model, batches, evaluator)
     return scores
 

@@ -47,10 +47,3 @@ def drop_path(record: logging.LogRecord) -> bool:
     if record.name == "py.warnings":
         record.msg, record.args = record.getMessage().partition(": ")[2].splitlines()[0], None
     return True
-
-
-def bar_off() -> bool | None:
-    """Return what tqdm disables: the bar of every rank but rank 0, and (None) one that no terminal shows."""
-    from detectron2.utils import comm
-
-    return None if comm.is_main_process() else True

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -21,7 +20,6 @@ from PIL import EpsImagePlugin
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from tqdm import tqdm
 
 from benchmarks import Data
 from benchmarks.detection import CHECKPOINT, CURVE
@@ -29,10 +27,10 @@ from benchmarks.detection.catalog import Entry
 from benchmarks.detection.config import DetectionError
 from benchmarks.detection.convert import load_into
 from benchmarks.detection.loader import batch_names, seed_step, train_loader
-from benchmarks.detection.log import bar_off
 from benchmarks.resuming.checkpoints import Checkpoint, State
 from benchmarks.resuming.files import append, trim
 from benchmarks.resuming.loading import loaded
+from benchmarks.resuming.progress import Progress
 from benchmarks.resuming.signals import stop_signals
 from benchmarks.resuming.training import Saver, Training, all_finite, gradients
 from benchmarks.sources import benchmark_code, hashes, own_files
@@ -91,20 +89,22 @@ def train(cfg: CfgNode, model: nn.Module, folder: Path, key: str) -> None:
     scheduler = build_lr_scheduler(cfg, optimizer)
     trainer, training = SimpleTrainer(model, (), optimizer), Training(model, optimizer)
     tuning, checkpoint = Tuning(trainer, training, key), Checkpoint(folder / CHECKPOINT)
-    with tqdm(total=last, desc="fine-tune", unit="it", disable=bar_off()) as bar, stop_signals() as stopped:
-        if comm.is_main_process():
+    leads = comm.is_main_process()
+    with stop_signals() as stopped:
+        if leads:
             checkpoint.resume(tuning.take)
         if comm.get_world_size() > 1:
             training.distribute()
         trainer.model, done = training.network, training.step
         set_rates(optimizer, scheduler, done)
         trim(folder / CURVE, "iteration", done)
-        bar.update(done)
         saver = Saver(checkpoint, lambda: tuning.state, stopped)
-        trainer.register_hooks(build_hooks(cfg, tuning, scheduler, saver, folder / CURVE, bar))
+        progress = Progress[None]("fine-tune", "iterations", last, done, leads)
+        trainer.register_hooks(build_hooks(cfg, tuning, scheduler, saver, folder / CURVE, progress))
         trainer.data_loader = loaded(train_loader(cfg, done))
         try:
-            trainer.train(done, last)
+            with progress:
+                trainer.train(done, last)
         except FloatingPointError as error:
             what = "gradient" if str(error) == GRADIENT else "loss"
             at = f"iteration {trainer.iter} with lr={cfg.SOLVER.BASE_LR}"
@@ -158,14 +158,14 @@ class Tuning:
 
 
 def build_hooks(
-    cfg: CfgNode, tuning: Tuning, scheduler: LRScheduler, saver: Saver, curve: Path, bar: tqdm[Any]
+    cfg: CfgNode, tuning: Tuning, scheduler: LRScheduler, saver: Saver, curve: Path, progress: Progress[None]
 ) -> list[HookBase]:
-    """Return what detectron2 does around each iteration: seeds, rates, precise BN, curve, bar and checkpoint."""
+    """Return what detectron2 does around each iteration: seeds, rates, precise BN, curve, progress and checkpoint."""
     training, last, leads = tuning.training, cfg.SOLVER.MAX_ITER, comm.is_main_process()
 
     def show(trainer: SimpleTrainer) -> None:
-        bar.set_postfix(loss=f"{trainer.storage.latest()['total_loss'][0]:.3f}", refresh=False)
-        bar.update()
+        progress.note(f"loss {trainer.storage.latest()['total_loss'][0]:.3f}")
+        progress.advance()
 
     def keep(trainer: SimpleTrainer) -> None:
         training.step = trainer.iter + 1

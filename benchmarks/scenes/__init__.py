@@ -5,7 +5,6 @@ Under the demo's settings a random backbone has 4.3 ± 3.5 AP in the project's o
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +71,7 @@ class Scenes(Detector, Benchmark[Voc]):
         folder = cache / f"{self.id}-v{definition.VERSION}"
         if not folder.exists():
             try:
-                write(folder, self.layout, self.counts, self.draw, progress=sys.stderr.isatty())
+                write(folder, self.layout, self.counts, self.draw, progress=True)
             except OSError:
                 if not folder.exists():  # else another process has composed the same ones meanwhile
                     raise

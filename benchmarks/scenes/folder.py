@@ -98,14 +98,12 @@ def _refuse_occupied(folder: Path) -> None:
 
 
 def _bar(counts: Mapping[str, int], progress: bool) -> Iterator[tuple[str, int]]:
-    """Yield every split and index, with a progress bar if that is wanted."""
-    from tqdm import tqdm  # not needed to compose
+    """Yield every split and index, and show the progress if that is wanted."""
+    from benchmarks.resuming.progress import Progress  # not needed to compose
 
-    with tqdm(total=sum(counts.values()), desc="scenes", unit="image", disable=not progress) as bar:
-        for split, count in counts.items():
-            for index in range(count):
-                yield split, index
-                bar.update()
+    items = [(split, index) for split, count in counts.items() for index in range(count)]
+    with Progress("scenes", "images", len(items), shown=progress, items=items) as shown:
+        yield from shown
 
 
 def _save(folder: Path, name: str, scene: Scene) -> None:

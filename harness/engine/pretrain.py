@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from benchmarks.resuming.loading import ignore_signals, loaded
+from benchmarks.resuming.progress import Progress
 from benchmarks.resuming.signals import stop_signals
 from benchmarks.resuming.training import Saver, Training, all_finite, gradients
 from harness import records
@@ -83,21 +83,19 @@ def train(
     records.trim_curve(folder, training.step)
     order = Order(len(images), recipe, seed, training.step, here.rank, here.size)
     batches = loaded(load(view_dataset(images, recipe, seed, machine), order, machine))
-    bar = tqdm(
-        total=total * recipe.batch, initial=training.step * recipe.batch, desc="pre-train", unit="img",
-        disable=None if here.leads else True,
-    )  # fmt: skip
+    images_done, in_all = training.step * recipe.batch, total * recipe.batch
+    progress = Progress[None]("pre-train", "images", in_all, images_done, here.leads)
     drawing, naming = tensorboard.live(folder, draw), name_batch_in_errors(images, recipe, seed, training)
-    with closing(batches), bar, drawing as draw_point, stop_signals() as stopped, naming:
+    with closing(batches), progress, drawing as draw_point, stop_signals() as stopped, naming:
         saver = Saver(records.checkpoint(folder), lambda: training.state, stopped)
         for epoch, loss in steps(training, recipe, per_epoch, batches, machine):
             if training.step % every == 0 or training.step == total:
                 point = measure(training, recipe, epoch, gather_loss(loss))
                 records.append_point(folder, point)
                 draw_point(point)
-                std = f"{point['collapse']:.2f} (healthy: 1)"
-                bar.set_postfix(loss=f"{point['loss']:.4f}", std=std, refresh=False)
-            bar.update(recipe.batch)
+                std = f"std of ẑ·√C {point['collapse']:.2f} (1 healthy, 0 collapsed)"
+                progress.note(f"loss {point['loss']:.4f}, {std}")
+            progress.advance(recipe.batch)
             saver.after_step()
 
 
