@@ -122,6 +122,10 @@ class Benchmark(Protocol[Checked]):
         """Return the files that it tests on, so that none of them is pre-trained on unnoticed; none if not known."""
         return []
 
+    def train_images(self, data: Checked) -> list[Path]:
+        """Return the files that it learns from, so that they can be decoded before a run; none if not known."""
+        return []
+
     def warnings(self, scores: Mapping[str, float], data: Checked, trained: bool) -> list[str]:
         """Return why the scores of a backbone, trained or not, are implausible, a line each; printed and recorded."""
         return []

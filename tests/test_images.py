@@ -149,3 +149,23 @@ def test_a_name_in_latin_1_is_read_and_has_a_fingerprint(tmp_path: Path) -> None
     images = list_images(tmp_path / "photos")
     assert len(fingerprint(images, tmp_path / "photos")) == 16
     assert views.read(images[0]).size == (40, 30)
+
+
+def test_with_check_images_all_images_are_decoded_before_a_run_and_in_a_dry_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = coco_folder(tmp_path / "coco")
+    images = photos(tmp_path / "photos", 2)
+    cut = folder / "train2017" / "000000000003.jpg"
+    for file in (cut, images[0]):
+        file.write_bytes(file.read_bytes()[:-200])
+    line = ["run", "--strategy", "location", "--data", str(tmp_path / "photos"), "--benchmark", "coco-fpn",
+            "--benchmark-data", str(folder), "--set", "encoder=resnet50", "--device", "cpu", "--check-images",
+            "--results", str(tmp_path / "results")]  # fmt: skip
+    for more in ([], ["--dry-run"]):
+        assert main([*line, *more]) == 2
+        error = capsys.readouterr().err
+        assert "2 flaws: " in error
+        assert "photos/0.jpg: not a readable image" in error
+        assert "train2017/000000000003.jpg: not a readable image" in error
+    assert not (tmp_path / "results").exists()

@@ -76,6 +76,10 @@ class Detector(Settings):
         """Return the files of the test split."""
         return data.tested
 
+    def train_images(self, data: Voc | Coco) -> list[Path]:
+        """Return the files of the train split."""
+        return data.learnt
+
     def cost(self) -> Cost:
         """Return what its fine-tuning costs; the test is a small part."""
         side = self.sizes[-1]

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.data.contents import hashes
+from benchmarks.data.contents import facts, hashes
+from benchmarks.data.flaws import DataError, Findings
+from benchmarks.data.pixels import decoded, size_of
 from benchmarks.data.roots import train_images
 
 if TYPE_CHECKING:
@@ -105,6 +107,22 @@ def refuse_test_images(images: Sequence[Path], tested: Sequence[Path], allowed: 
             "--allow-test-images, which is recorded"
         )
     return line
+
+
+def refuse_undecodable(images: Sequence[Path], cache: Path | None) -> str:
+    """Return a line on how many images were decoded whole; DataError names those that cannot be.
+
+    `cache` remembers those that can.
+    """
+    sizes = facts(images, cache, "decoded", decoded)
+    findings = Findings()
+    for file, size in zip(images, sizes, strict=True):
+        with findings.collected():
+            if not size:
+                size_of(file)
+    if findings.flaws:
+        raise DataError(*findings.flaws)
+    return f"{len(images):,} images were decoded before the run"
 
 
 def existing_folder(text: str) -> Path:

@@ -17,7 +17,7 @@ from harness import records
 from harness.engine import backbones, distributed, identity, observers, provenance, tensorboard
 from harness.engine.backbones import BackboneSource
 from harness.engine.identity import Code
-from harness.engine.images import existing_folder, named_folder, refuse_test_images
+from harness.engine.images import existing_folder, named_folder, refuse_test_images, refuse_undecodable
 from harness.engine.observers import Watch
 from harness.experiment import Pretraining
 from methods.contract import Misfit
@@ -31,17 +31,20 @@ FEW = 0.05  # of the images: of a batch of 64 hardly three would train; the stra
 
 
 def run(
-    experiment: Experiment, machine: Machine, watch: Watch, results: Path, cache: Path, allow_test_images: bool = False
-) -> records.Record:
+    experiment: Experiment, machine: Machine, watch: Watch, results: Path, cache: Path,
+    allow_test_images: bool = False, check_images: bool = False,
+) -> records.Record:  # fmt: skip
     """Pre-train or reuse the backbone, benchmark it and return the record; resumes an unfinished run of these settings.
 
     Whatever can be checked is checked before anything is trained. Raises ValueError or OSError with one line.
-    allow_test_images: whether the pre-training may see images that the benchmark tests on.
+    allow_test_images: whether the pre-training may see images that the benchmark tests on. check_images: whether every
+    image is decoded before anything is trained.
     """
     named_data(experiment)
     source = backbones.source(experiment.backbone, experiment.seed, results, cache, machine, watch.tensorboard)
     data = prepared(experiment, cache)
-    notes = [*checked_images(experiment, source, data, cache, allow_test_images), *experiment.benchmark.notes(data)]
+    learnt = source.images if source.trained else ()
+    notes = check(experiment, learnt, source.notes, data, cache, allow_test_images, check_images)
     folder = results / records.RUNS / experiment.run_id
     with records.claim(folder):
         if not records.is_finished(folder):  # by another process meanwhile
@@ -67,12 +70,23 @@ def named_data(experiment: Experiment) -> Path | None:
     return None if experiment.benchmark_data is None else existing_folder(experiment.benchmark_data)
 
 
-def checked_images(experiment: Experiment, source: BackboneSource, data: Data, cache: Path, allowed: bool) -> list[str]:
-    """Return lines on the images to pre-train on, the test images among them; none where nothing is trained."""
-    if not (source.trained and source.images):
-        return []
-    tested = experiment.benchmark.test_images(data)
-    return [*source.notes, refuse_test_images(source.images, tested, allowed, cache)]
+def check(
+    experiment: Experiment, images: Sequence[Path], told: Sequence[str], data: Data, cache: Path,
+    allow_test_images: bool, check_images: bool,
+) -> list[str]:  # fmt: skip
+    """Return lines on a run's images, those to pre-train on first, and on its data; ValueError for what is refused."""
+    benchmark, tested = experiment.benchmark, experiment.benchmark.test_images(data)
+    shared = [*told, refuse_test_images(images, tested, allow_test_images, cache)] if images else []
+    every = [*images, *benchmark.train_images(data), *tested] if check_images else []
+    return [*shared, *([refuse_undecodable(every, cache)] if every else []), *benchmark.notes(data)]
+
+
+def check_alone(experiment: Experiment, machine: Machine, cache: Path, allow_test_images: bool) -> list[str]:
+    """Return what `check` says of all images, where nothing is run."""
+    images, told = list[Path](), list[str]()
+    if isinstance(training := experiment.backbone, Pretraining) and training.strategy.trains:
+        images, told, _ = backbones.learnt_images(training, cache, machine.reduced)
+    return check(experiment, images, told, prepared(experiment, cache), cache, allow_test_images, check_images=True)
 
 
 def prepared(experiment: Experiment, cache: Path) -> Data:

@@ -88,9 +88,10 @@ class WatchOptions:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What a run is allowed that it is otherwise refused; not a setting, but recorded."""
+    """What is checked before a run, and what it is allowed that it is otherwise refused; no settings."""
 
     allow_test_images: bool = False
+    check_images: bool = False
 
 
 def passed_on(
@@ -183,6 +184,7 @@ def add_checks(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("checks", argument_default=argparse.SUPPRESS).add_argument
     add("--allow-test-images", action="store_true",
         help="pre-train although some of the images are test images of the benchmark; recorded")  # fmt: skip
+    add("--check-images", action="store_true", help="decode every image before anything is trained; remembered")
 
 
 def add_table(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:

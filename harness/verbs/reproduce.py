@@ -101,7 +101,7 @@ def share(known: dict[str, list[Known]], args: argparse.Namespace) -> None:
     watch, checks = read_options(WatchOptions, args), read_options(CheckOptions, args)
     each, watching = processes.count(machine.device), watch.watch()
     if args.jobs == each == 1:
-        return reproduce(known, machine.machine(), watching, args.results, options.CACHE, checks.allow_test_images)
+        return reproduce(known, machine.machine(), watching, args.results, options.CACHE, checks)
     line = [*passed_on(machine, processes, watch, checks, args.results), *options.written_old(args)]
     if spread(known, line, args.jobs, machines.gpus(machine.device), each, args.results):
         raise SystemExit(1)
@@ -124,7 +124,7 @@ def plan(names: Sequence[str], extra: Sequence[str], seeds: Sequence[int], trial
 
 def reproduce(
     known: Mapping[str, Sequence[Known]], machine: Machine, watch: Watch, results: Path, cache: Path,
-    allow_test_images: bool = False,
+    checks: CheckOptions,
 ) -> None:  # fmt: skip
     """Make the runs that have no record yet, and say how long all of them will take, as long as those made so far."""
     every = [(line, run) for line, runs in known.items() for run in runs]
@@ -136,7 +136,7 @@ def reproduce(
         trial = f", trial {experiment.trial}" if experiment.trial else ""
         print(f"\n[{done + number}/{len(every)}] harness run {line}{place_of(results)}{trial}", flush=True)
         start = time.monotonic()
-        record = run(experiment, machine, watch, results, cache, allow_test_images)
+        record = run(experiment, machine, watch, results, cache, **vars(checks))
         left.seconds.append(took := time.monotonic() - start)
         print("  ".join(f"{name} {score:.2f}" for name, score in (record.scores or {}).items()))
         print(f"{record.id}: {minutes(took)}{left.text(len(missing) - number)}", flush=True)

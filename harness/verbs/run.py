@@ -16,7 +16,7 @@ from benchmarks.resuming import signals
 from harness import ROOT
 from harness.engine import distributed, launch
 from harness.engine.known import Known, look_up
-from harness.engine.run import refuse_folders, run, worker_loop
+from harness.engine.run import check_alone, refuse_folders, run, worker_loop
 from harness.evidence.compare import from_preset
 from harness.experiment import Experiment, Options, Pretraining, add_backbone, add_settings, build
 from harness.plugins import dotted
@@ -63,6 +63,9 @@ def main(args: argparse.Namespace) -> None:
         if args.json:
             print(*map(settings_json, kinds), sep="\n")
             return
+        checks = read_options(CheckOptions, args)
+        for each in kinds if checks.check_images else ():
+            print(*check_alone(each, machine.machine(), options.CACHE, checks.allow_test_images), sep="\n")
         print(estimate([trial for each in kinds for trial in each.trials(asked.trials)], machine.machine()))
         if len(seeds) > 1:
             print(f"and all of it again for the other {len(seeds) - 1} of {len(seeds)} seeds")
@@ -120,8 +123,7 @@ def record(
             print(f"this has been run: {made.id}")
         else:
             print(f"run {experiment.run_id}", flush=True)
-            allowed = checks.allow_test_images
-            made = run(experiment, machine.machine(), watch.watch(), results, options.CACHE, allowed)
+            made = run(experiment, machine.machine(), watch.watch(), results, options.CACHE, **vars(checks))
         print("  ".join(f"{name} {score:.2f}" for name, score in (made.scores or {}).items()))
         print(f"record: {shown(made.folder)}", flush=True)
         done.append(made)
