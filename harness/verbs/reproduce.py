@@ -136,7 +136,7 @@ def reproduce(
         trial = f", trial {experiment.trial}" if experiment.trial else ""
         print(f"\n[{done + number}/{len(every)}] harness run {line}{place_of(results)}{trial}", flush=True)
         start = time.monotonic()
-        record = run(experiment, machine, watch, results, cache, **vars(checks))
+        record = run(experiment, machine, watch, results, cache, checks.allow_test_images, checks.check_images)
         left.seconds.append(took := time.monotonic() - start)
         print("  ".join(f"{name} {score:.2f}" for name, score in (record.scores or {}).items()))
         print(f"{record.id}: {minutes(took)}{left.text(len(missing) - number)}", flush=True)
