@@ -34,7 +34,7 @@ BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(harness|make) ([^`]+)`")
 OPTION = re.compile(r"`(--[a-z-]+)")
 SMALL = ["--dry-run", "--set", "encoder=resnet18", "--device", "cpu"]
-FROZEN = {"matching", "linear", "retrieval", "structure"}  # without a detector
+FROZEN = {"matching", "linear", "retrieval", "clusters", "structure"}  # without a detector
 TINY = shlex.split(
     "--set epochs=1 --set batch=2 --set size=64 --set heads.hidden=8 --set heads.out=8 --workers 0 --device cpu"
     " --set benchmark.iterations=2 --set benchmark.batch=1 --set benchmark.train=6 --set benchmark.test=3"

@@ -29,7 +29,7 @@ OWN = {"benchmarks/scenes/compose.py"}  # opens the pictures that the checkout b
 ALLOWED = {
     "methods": {"methods", "torch", "torchvision", "numpy", "PIL"},
     "benchmarks": {"benchmarks", "torch", "torchvision", "numpy", "PIL", "defusedxml", "detectron2",
-                   "faster_coco_eval", "fvcore", "safetensors", "tqdm"},
+                   "faster_coco_eval", "fvcore", "safetensors", "scipy", "tqdm"},
 }  # fmt: skip
 
 

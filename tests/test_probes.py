@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models import resnet18, resnet50
 
+from benchmarks.clusters import Clusters, joined, kmeans, matched, told
 from benchmarks.data.flaws import DataError
 from benchmarks.dense import agreement, probe, segmentation
 from benchmarks.dense.cells import ResNet
@@ -69,6 +70,45 @@ def test_a_class_without_labelled_pixels_is_left_out_but_costs_the_others_their_
     counts = torch.tensor([[6, 0, 2], [0, 2, 0], [0, 0, 0]])
     assert agreement.mean_iou(counts, "present") == pytest.approx(100 * (6 / 8 + 1) / 2)
     assert agreement.mean_iou(counts, "nan") == pytest.approx(100 * (6 / 8 + 1 + 0) / 3)
+
+
+def test_clusters_are_assigned_as_leopart_s() -> None:
+    truth, found = predicted()
+    counts = agreement.confusion(truth, found % 4, 4, 4)
+    one_to_one = PROBES["G31_identity_and_hungarian"]["results"]["hungarian_iou"]
+    confusion = joined(counts, matched(counts))
+    assert confusion.diag().tolist() == one_to_one["tp"]
+    assert agreement.mean_iou(confusion, "zero") == pytest.approx(100 * one_to_one["miou"])
+    counts = agreement.confusion(truth, found, 4, 7)
+    wanted = PROBES["G34_matching"]["results"]["many_to_one_precision"]
+    confusion = joined(counts, counts.argmax(0))
+    assert confusion.diag().tolist() == wanted["tp"]
+    assert agreement.mean_iou(confusion, "zero") == pytest.approx(100 * wanted["miou"])
+
+
+def test_planted_clusters_are_found_and_tell_all() -> None:
+    """Also more clusters than there are different rows, of which none is invented."""
+    planted = classes((192,), 4, PHI)
+    x = 4 * wave((4, 6), PHI + 1)[planted] + 0.05 * wave((192, 6), PHI + 2)
+    runs = [kmeans(x, 4, torch.Generator().manual_seed(seed)) for seed in range(5)]
+    joint = torch.zeros(4, 4, dtype=torch.double)
+    best = max(told(joint.index_put((run, planted), torch.ones(192).double(), accumulate=True)) for run in runs)
+    assert best == pytest.approx(100)
+    assert torch.equal(runs[0], kmeans(x, 4, torch.Generator().manual_seed(0)))
+    assert kmeans(x[:1].expand(9, -1), 4, torch.Generator().manual_seed(0)).unique().tolist() == [0]
+    assert told(torch.ones(3, 4).double()) == pytest.approx(0, abs=1e-9)
+
+
+def test_clusters_score_what_their_cells_show(labelled: Path, tmp_path: Path) -> None:
+    benchmark = Clusters("resnet18", 64, over=8)
+    data, file = benchmark.prepare(labelled, tmp_path), saved(resnet18(), tmp_path / "b.pth", part=8)
+    scores = benchmark.evaluate(file, data, tmp_path, 0)
+    names = ("gain", "mIoU", "mIoU_over", "purity")
+    assert set(scores) == {prefix + name for prefix in ("", "colour_") for name in names}
+    assert all(0 <= score <= 100 for score in scores.values())
+    assert benchmark.evaluate(file, data, tmp_path, 0) == scores
+    with pytest.raises(ValueError, match="starts=0"):
+        Clusters(starts=0)
 
 
 def test_attention_gives_hummingbird_s_figures() -> None:
@@ -287,4 +327,4 @@ def test_settings_that_read_nothing_are_refused(field: str, value: object) -> No
 
 
 def test_probes_are_chosen_by_their_names() -> None:
-    assert [plugins.benchmark(name) for name in ("linear", "retrieval")] == [Linear, Retrieval]
+    assert [plugins.benchmark(name) for name in ("linear", "retrieval", "clusters")] == [Linear, Retrieval, Clusters]
