@@ -193,7 +193,8 @@ def upgrade(settings: Json) -> Json:
     """Return settings in today's form.
 
     Older records have `strategy` and `match` apart, `depth` for `encoder`, and lack the fields of ADDED; of VOC folders
-    they have no `strict`: they were read without mending, which is how a folder without a flaw is read still.
+    they have no `strict`: they were read without mending, which is how a folder without a flaw is read still. Detectors
+    have no `calibrate`: their norms began as the backbone's file has them.
     """
     match settings:
         case {"strategy": str(name), "match": {**fields}, **others}:
@@ -207,6 +208,9 @@ def upgrade(settings: Json) -> Json:
     match settings.get("benchmark"):
         case {"name": "voc-folder" | "voc07+12", **fields} if "strict" not in fields:
             settings = {**settings, "benchmark": {**settings["benchmark"], "strict": False}}
+    match settings.get("benchmark"):
+        case {"precise_bn": _, **fields} if "calibrate" not in fields:  # a detector's
+            settings = {**settings, "benchmark": {**settings["benchmark"], "calibrate": 0}}
     for path, value in ADDED.items():
         settings = with_default(settings, path, value)
     return settings

@@ -14,15 +14,19 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from benchmarks.data.voc import Voc, VocError, read
+from benchmarks.dense.images import opened, tensor
+from benchmarks.detection import tuning
 from benchmarks.detection.catalog import dataset, registered
 from benchmarks.detection.config import DetectionError, config
 from benchmarks.detection.detector import Detector
 from benchmarks.detection.log import log_to
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.voc_folder import VocFolder
-from benchmarks.weights import ConvertError
+from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, ConvertError
 from tests.pictures import Objects, voc_folder
 
 SLIM: dict[str, Any] = {
@@ -53,6 +57,7 @@ def test_the_settings_are_read_without_torch() -> None:
         ({"freeze": 6}, "freeze=6: choose from 0, 1, 2, 3, 4, 5"),
         ({"batch": 0}, "batch=0: at least 1"),
         ({"warmup": -1}, "warmup=-1: at least 0"),
+        ({"calibrate": -1}, "calibrate=-1: at least 0"),
         ({"sizes": ()}, r"sizes=\(\): at least 32"),
         ({"proposals": (9, 9, 0, 9)}, "proposals=.*: at least 1"),
         ({"lr": 0.0}, "lr=0.0, clip=5.0: more than 0"),
@@ -215,6 +220,33 @@ def test_the_same_seed_gives_the_same_curve_and_scores(
     ]
     assert traces() == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_norms_are_measured_on_train_images_before_the_fine_tuning_only_if_asked_to(
+    voc: Voc, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen norm of the stem, measured on all train images, gives maps of mean 0 and variance 1."""
+    begun: list[dict[str, Tensor]] = []
+    build = tuning.build
+
+    def noted(cfg: Any) -> nn.Module:
+        model = build(cfg)
+        begun.append({name: tensor.clone() for name, tensor in model.backbone.bottom_up.state_dict().items()})  # type: ignore[union-attr]
+        return model
+
+    monkeypatch.setattr(tuning, "build", noted)
+    settings = {**SLIM, "iterations": 1, "norm": "FrozenBN"}
+    for images in (0, 7):
+        Detector(**settings, calibrate=images).evaluate(backbone, voc, tmp_path / str(images), seed=0)
+    stored, measured = begun
+    assert stored["stem.conv1.norm.running_mean"].abs().max() == 0
+    assert torch.equal(stored["stem.conv1.weight"], measured["stem.conv1.weight"])
+    pixels = torch.stack([tensor(opened(file).resize((64, 64))) for file in voc.learnt]).float()
+    mean, std = (torch.tensor(three)[:, None, None] for three in (PIXEL_MEAN, PIXEL_STD))
+    maps = conv2d((pixels - mean) / std, measured["stem.conv1.weight"], stride=2, padding=3)
+    found = [measured[f"stem.conv1.norm.running_{name}"] for name in ("mean", "var")]
+    for value, wanted in zip(found, (maps.mean((0, 2, 3)), maps.var((0, 2, 3))), strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_the_loss_falls(voc: Voc, backbone: Path, tmp_path: Path) -> None:

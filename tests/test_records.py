@@ -92,6 +92,11 @@ def test_a_field_that_came_later_has_the_value_that_was_so_before_and_only_where
         assert upgrade(settings) == settings
 
 
+def test_an_older_detector_left_the_norms_as_they_were_stored() -> None:
+    assert upgrade({"benchmark": {"name": "mine.detector", "precise_bn": 0}})["benchmark"]["calibrate"] == 0
+    assert "calibrate" not in upgrade({"benchmark": {"name": "mine.linear"}})["benchmark"]
+
+
 def test_an_older_pre_training_was_of_torchvision_s_width() -> None:
     assert upgrade({"recipe": {"lr": 0.1}})["recipe"] == {"width": 64, "lr": 0.1}
     assert upgrade({"recipe": {"width": 16}})["recipe"] == {"width": 16}

@@ -44,6 +44,7 @@ class Settings:
     flip: bool = True  # mirror half of the training images
     precise_bn: int = 0  # iterations that measure the norms' statistics anew after training
     workers: int = 0  # processes that load images
+    calibrate: int = 0  # train images that the ResNet's norms are measured anew on before the fine-tuning; 0: as stored
     year: int = 2012  # of VOC's rule for AP: 2012 the area, 2007 eleven points (a single hit can earn 9 %)
 
     def __post_init__(self) -> None:
@@ -181,6 +182,6 @@ CHOICES: dict[str, Sequence[object]] = {
 }
 LEAST = {
     **dict.fromkeys(("channels", "fc", "pool", "anchors", "proposals", "rpn", "rois", "iterations", "batch"), 1),
-    **dict.fromkeys(("warmup", "precise_bn", "workers"), 0),
+    **dict.fromkeys(("warmup", "precise_bn", "workers", "calibrate"), 0),
     "sizes": 32,  # px: the stride of res5
 }

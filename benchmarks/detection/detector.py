@@ -52,10 +52,14 @@ class Detector(Settings):
 
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="harness-detection-") as scratch, log_to(folder / LOG):
+            from benchmarks.dense.calibration import calibrated
             from benchmarks.detection.evaluation import evaluate_model
             from benchmarks.detection.tuning import fine_tune, identity
 
-            weights = Path(scratch, "initial.pth")
+            weights, side = Path(scratch, "initial.pth"), self.sizes[-1]
+            if self.calibrate:
+                images = data.learnt[: self.calibrate]
+                backbone = calibrated(backbone, self.encoder, images, side, Path(scratch, "calibrated.pth"), device)
             width = convert_file(backbone, weights, encoder=self.encoder)
             cfg = config(self, data.classes, seed, device, comm.get_world_size(), width)
             join_norms(cfg, comm.get_world_size())
