@@ -18,10 +18,10 @@ from harness import ROOT, plugins
 from harness.cli import main
 from harness.experiment import rebuild
 from methods import contract, geometry
+from methods.properties import APART, BATCH, BOXES, OTHERS, maps
 from methods.similarity import cosine
 from tests.pictures import photos
 from tests.test_cli import refused
-from tests.test_strategies import APART, BATCH, BOXES, OTHERS, maps
 
 TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`(mine/\w+\.py)`:\n\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
@@ -61,7 +61,7 @@ def forget_mine() -> None:
 
 def test_the_document_shows_one_of_each_and_commands_for_it() -> None:
     assert set(FILES) == {"mine/corners.py", "mine/linear.py", "mine/widths.py"}
-    assert all(re.match("harness (run|reproduce|table|plot) ", command) for command in COMMANDS)
+    assert all(re.match("harness (run|check|reproduce|table|plot) ", command) for command in COMMANDS)
     for name in FILES:
         assert any(name.removesuffix(".py").replace("/", ".") in command for command in COMMANDS), name
 

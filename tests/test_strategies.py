@@ -15,40 +15,21 @@ from harness import ROOT, plugins
 from harness.engine.pretrain import build_optimizer, train_step
 from harness.experiment import Pretraining, parse
 from methods import geometry
-from methods.correspondence import FeatureMap, Strategy
+from methods.correspondence import Strategy
 from methods.pixsim import Loss, PixSim
-from methods.recipe import Heads, Recipe, Region
+from methods.properties import APART, BATCH, BOXES, OTHERS, PROPERTIES, RECIPE, maps, views
+from methods.recipe import Recipe, Region
 from methods.similarity import cosine, cross_entropy
 from methods.strategies.candidate_regions import CandidateRegions
 from methods.strategies.feature_similarity import FeatureSimilarity
 from methods.strategies.location import Location
 from methods.strategies.location_region import LocationRegion
 from methods.strategies.simsiam import SimSiam
-from methods.views import View
-from tests.official import wave
 
 if TYPE_CHECKING:
     from methods.correspondence import Weighted
 
-BATCH, SIDE = 4, 64
-RECIPE = Recipe(encoder="resnet18", size=SIDE, batch=BATCH, heads=Heads(8, 8, 8))
-BOXES = torch.tensor([[0.0, 0, 90, 80], [100, 20, 30, 90], [0, 0, 50, 50], [5, 5, 70, 70]])
-OTHERS = torch.tensor([[40.0, 10, 120, 100], [20, 0, 90, 70], [80, 80, 120, 120], [70, 5, 5, 70]])  # 3rd: disjoint
-FRAME, SEED = torch.tensor([[300.0, 150]]).expand(BATCH, -1), torch.arange(BATCH)
-APART = torch.tensor([[200.0, 0, 290, 80]]).expand(BATCH, -1)
 every_strategy = pytest.mark.parametrize("strategy", [plugins.strategy(name)() for name in plugins.strategy_files()])
-
-
-def maps(box: Tensor, phase: float, shape: tuple[int, int] = (2, 2)) -> FeatureMap:
-    count = shape[0] * shape[1]
-    z, p = wave((BATCH, count, 8), phase + 1), wave((BATCH, count, 8), phase + 2)
-    return FeatureMap(wave((BATCH, count, 16), phase), box, FRAME, SEED, shape, z, p)
-
-
-def views() -> tuple[View, View]:
-    torch.manual_seed(1)
-    one, other = torch.randn(2, BATCH, 3, SIDE, SIDE)
-    return View(one, BOXES, FRAME, SEED), View(other, OTHERS, FRAME, SEED)
 
 
 def model(strategy: Any, **changes: Any) -> PixSim:
@@ -57,25 +38,9 @@ def model(strategy: Any, **changes: Any) -> PixSim:
 
 
 @every_strategy
-@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (7, 7), (14, 14), (3, 5)])
-def test_correspondence_has_the_contract_s_shapes(strategy: Strategy, shape: tuple[int, int]) -> None:
-    query, key = maps(BOXES, 0, shape), maps(OTHERS, 5, shape)
-    found = strategy(query, key, cross_entropy)
-    sites, others = found.query.shape[1], found.key.shape[1]
-    assert found.query.shape == (BATCH, sites, shape[0] * shape[1])
-    assert found.key.shape == (BATCH, others, shape[0] * shape[1])
-    assert found.weight.shape == (BATCH, sites, others)
-    assert (found.weight >= 0).all()
-    for rows, linked in ((found.query, found.weight.any(2)), (found.key, found.weight.any(1))):
-        assert torch.isfinite(rows).all()
-        torch.testing.assert_close(rows.sum(-1)[linked], torch.ones(int(linked.sum())), atol=1e-5, rtol=0)
-
-
-@every_strategy
-def test_swapping_the_views_changes_nothing(strategy: Strategy) -> None:
-    first, second = views()
-    network = model(strategy)
-    torch.testing.assert_close(network(first, second).value, network(second, first).value, atol=1e-6, rtol=0)
+@pytest.mark.parametrize("sentence", PROPERTIES)
+def test_every_strategy_keeps_the_contract(strategy: Strategy, sentence: str) -> None:
+    PROPERTIES[sentence](strategy)
 
 
 @every_strategy
@@ -89,29 +54,6 @@ def test_disjoint_views_give_a_finite_loss(strategy: Strategy) -> None:
         assert loss.value == 0
         assert not loss.forth.weight.any()
         assert all((weight.grad == 0).all() for weight in network.parameters() if weight.grad is not None)
-
-
-@every_strategy
-def test_the_target_never_receives_gradient(strategy: Strategy) -> None:
-    branch = model(strategy).branch
-    p, z = wave((BATCH, 3, 8), 0.1).requires_grad_(), wave((BATCH, 3, 8), 0.2).requires_grad_()
-    branch.distance(p, z, torch.eye(3).expand(BATCH, -1, -1)).backward()
-    assert p.grad is not None
-    assert z.grad is None
-
-
-@every_strategy
-def test_bfloat16_autocast_works(strategy: Strategy) -> None:
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = model(strategy)(*views()).value
-    assert loss.dtype == torch.float32
-    assert torch.isfinite(loss)
-
-
-@every_strategy
-def test_every_strategy_starts_from_the_same_encoder(strategy: Strategy) -> None:
-    found, expected = (model(one).encoder.state_dict() for one in (strategy, SimSiam()))
-    assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
 
 def test_location_reads_the_same_source_position_in_both_views() -> None:
