@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.api import open, table
+    from harness.api import open, runs, table
 
-__all__ = ["ROOT", "__version__", "open", "table"]
+__all__ = ["ROOT", "__version__", "open", "runs", "table"]
 
 # Spinning OpenMP threads slow everything down 7 to 10 times as soon as another process wants the cores;
 # it must be set before torch is imported.
@@ -26,7 +26,7 @@ for sibling in ("methods", "benchmarks"):  # generic names: a stranger's package
 
 def __getattr__(name: str) -> object:
     """Return a function of harness/api.py, which is imported when the first one is asked for."""
-    if name not in ("open", "table"):
+    if name not in ("open", "runs", "table"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from harness import api
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from methods.views import View
 
 RESULTS = ROOT / "results"
-CACHE = ROOT / ".cache"  # where the embedded data is composed
 
 
 def open(run: str, results: Path | str | None = None) -> Run:
@@ -36,22 +36,45 @@ def open(run: str, results: Path | str | None = None) -> Run:
     return Run(records.find(Path(results or RESULTS), run))
 
 
-def table(name: str, results: Path | str | None = None, options: str = "") -> pandas.DataFrame:
+def runs(results: Path | str | None = None) -> pandas.DataFrame:
+    """Return all recorded runs as a data frame: name, strategy, seed, trial, status, day of the last try and scores.
+
+    A run that is not finished has no scores. A folder that is not a record is left out with a warning.
+    """
+    import pandas
+
+    return pandas.DataFrame([
+        {"run": record.id, "strategy": record.strategy, "seed": record.settings.get("seed"),
+         "trial": record.settings["trial"], "status": record.status, "date": record.started, **(record.scores or {})}
+        for record in read_all(results)
+    ])  # fmt: skip
+
+
+def read_all(results: Path | str | None) -> list[records.Record]:
+    """Return all records; what is none is left out with a warning."""
+    known, broken = records.read_all(Path(results or RESULTS))
+    for line in broken:
+        warnings.warn(f"left out: {line}", stacklevel=3)
+    return known
+
+
+def table(
+    name: str, results: Path | str | None = None, options: str = "", row: Mapping[str, str] | None = None
+) -> pandas.DataFrame:
     """Return a table as a data frame: for each row the paper's scores, our means and spreads, n and the runs.
 
     name is A1, A2, coco, gauges or a dotted path; options are those that all rows share on the command line, such as
-    "--preset paper --set epochs=10". A folder that is not a record is left out with a warning. Raises ValueError with
-    one line for an unknown name or option.
+    "--preset paper --set epochs=10"; row adds rows of your own, label → options, such as {"mine": "--strategy
+    mine.corners"}. A folder that is not a record is left out with a warning. Raises ValueError with one line for an
+    unknown name or option.
     """
     from harness.evidence.render import frame
     from harness.evidence.rows import fill_rows
     from harness.tables import named
 
     columns = named(name).columns
-    known, broken = records.read_all(Path(results or RESULTS))
-    for line in broken:
-        warnings.warn(f"left out: {line}", stacklevel=2)
-    return frame(fill_rows(name, shlex.split(options), known), columns)
+    own = [f"{label}={line}" for label, line in (row or {}).items()]
+    return frame(fill_rows(name, shlex.split(options), read_all(results), own), columns)
 
 
 @dataclass(frozen=True)
@@ -105,11 +128,12 @@ class Run:
         """
         from harness.engine.images import list_images, source_folder
         from harness.evidence.figures.views import draw_views
+        from harness.verbs import options
         from methods.views import mix, read
 
         index = 0
         if isinstance(image, int):
-            files = list_images(source_folder(self._pretraining, CACHE))
+            files = list_images(source_folder(self._pretraining, options.CACHE))
             if not 0 <= image < len(files):
                 raise ValueError(f"image {image}: the run has images 0 to {len(files) - 1}")
             index, image = image, files[image]

@@ -266,7 +266,8 @@ def refuse_code(*names: str) -> None:
     for name in names:
         if plugins.dotted(name) and name not in sys.modules:
             raise ValueError(
-                f"the run is of {name}, which is code of your own, which no record can have imported: --code {name}"
+                f"the run is of {name}, code of your own, which no record can have imported: --code {name} (in Python, "
+                f"import {name} first)"
             )
 
 

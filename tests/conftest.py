@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.resuming import progress
-from harness import api
 from harness.verbs import options
 
 
@@ -16,6 +15,5 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setattr(options, "CACHE", folder)
-        patch.setattr(api, "CACHE", folder)
         patch.setattr(progress, "SOONEST", math.inf)  # a slow machine may take long for little work
         yield

@@ -16,6 +16,7 @@ from harness.cli import main
 from harness.engine.gauges import cell_side, match_error
 from harness.engine.images import list_images, source_folder
 from harness.experiment import rebuild
+from harness.verbs import options
 from methods.views import TwoViews
 from tests.pictures import photos
 
@@ -81,7 +82,7 @@ def test_the_model_is_the_file_s_encoder(results: Path) -> None:
 def test_the_views_are_those_of_the_training(results: Path) -> None:
     run = harness.open("location-s0", results)
     trained = rebuild(run.settings)
-    data = TwoViews(list_images(source_folder(trained, api.CACHE)), trained.recipe, seed=0)
+    data = TwoViews(list_images(source_folder(trained, options.CACHE)), trained.recipe, seed=0)
     for ours, theirs in zip(run.views(3, epoch=2), data[2, 3][:2], strict=True):
         assert all(torch.equal(one[0], other) for one, other in zip(ours, theirs, strict=True))
 
@@ -147,3 +148,14 @@ def test_a_folder_that_is_no_record_is_left_out_with_a_warning(tmp_path: Path) -
     (tmp_path / "runs" / "x" / "config.json").write_text("[]")
     with pytest.warns(UserWarning, match=r"left out: .*config\.json: not a readable record"):
         assert set(harness.table("A1", tmp_path)["n"]) == {0}
+
+
+def test_own_rows_stand_in_the_frame_and_runs_are_one_frame() -> None:
+    frame = harness.table("A1", DEMO, row={"mine": "--strategy location --set strategy.sampler=uniform"})
+    assert frame.set_index("row").loc["mine", "n"] == 3
+    with pytest.raises(ValueError, match="no strategy 'locaton': did you mean 'location'"):
+        harness.table("A1", DEMO, row={"mine": "--strategy locaton"})
+    runs = harness.runs(DEMO)
+    assert len(runs) == 33
+    assert set(runs.columns) == {"run", "strategy", "seed", "trial", "status", "date", "AP", "AP50", "AP75"}
+    assert (runs["status"] == "COMPLETED").all()
