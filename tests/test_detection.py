@@ -24,6 +24,8 @@ from benchmarks.detection.catalog import dataset, registered
 from benchmarks.detection.config import DetectionError, config
 from benchmarks.detection.detector import Detector
 from benchmarks.detection.log import log_to
+from benchmarks.scenes import DEMO
+from benchmarks.scenes_frozen import ScenesFrozen
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.voc_folder import VocFolder
 from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, ConvertError
@@ -297,6 +299,12 @@ def test_warnings_go_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str
             warnings.warn("from elsewhere", stacklevel=1)
     assert "from elsewhere" in (tmp_path / "log").read_text()
     assert capfd.readouterr() == ("", "")
+
+
+def test_frozen_detection_is_the_demo_s_with_all_stages_frozen_on_the_same_scenes() -> None:
+    frozen = ScenesFrozen(encoder=DEMO.encoder)
+    assert {name: value for name, value in vars(frozen).items() if value != vars(DEMO)[name]} == {"freeze": 5}
+    assert frozen.embedded_images().id == DEMO.embedded_images().id
 
 
 @pytest.mark.parametrize(("freeze", "trained"), [(0, 20), (2, 15), (5, 0)])
