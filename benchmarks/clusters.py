@@ -19,7 +19,7 @@ FEWEST = 50  # cells a cluster, where the number of clusters follows from that o
 
 @dataclass(frozen=True)
 class Clusters(Probe):
-    """K-means of the test images' cells, whose clusters are then assigned to classes."""
+    """K-means of frozen cells, then assigned to classes."""
 
     name: ClassVar[str] = "clusters"
 

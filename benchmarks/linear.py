@@ -18,7 +18,7 @@ FEW = 500  # train images, below which a fifth of them chooses λ instead of a t
 
 @dataclass(frozen=True)
 class Linear(Probe):
-    """Linear classes of frozen cells by exact logistic regression, beside those of colour alone."""
+    """Exact logistic regression of frozen cells' labels."""
 
     name: ClassVar[str] = "linear"
 

@@ -27,7 +27,7 @@ SCALES = {1: "", 2: "_x2"}  # of the input's sides → how a score's name ends
 
 @dataclass(frozen=True)
 class Matching(Unlabelled):
-    """Dense matching of two views without labels; it favours agreement of places."""
+    """Dense matching, no labels; favours agreement of places."""
 
     name: ClassVar[str] = "matching"
     score_range: ClassVar[tuple[float, float] | None] = (0.0, 100.0)  # per cent

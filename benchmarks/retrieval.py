@@ -16,7 +16,7 @@ QUERIES = 1024  # of one product
 
 @dataclass(frozen=True)
 class Retrieval(Probe):
-    """Labels of the nearest training cells, by cosine, without any fitting."""
+    """Labels of a frozen cell's nearest training cells."""
 
     name: ClassVar[str] = "retrieval"
 

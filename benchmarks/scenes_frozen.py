@@ -15,7 +15,7 @@ STORED = "the frozen norms use the backbone's stored statistics: a random backbo
 
 @dataclass(frozen=True)
 class ScenesFrozen(Scenes):
-    """Faster R-CNN on the embedded data with a frozen backbone, under the demo's settings."""
+    """Faster R-CNN on the embedded data, backbone frozen."""
 
     name: ClassVar[str] = "scenes-frozen"
     expected: ClassVar[tuple[Expected, ...]] = ()

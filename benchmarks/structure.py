@@ -26,7 +26,7 @@ FEWEST = 20  # eigenvalues of a decay
 
 @dataclass(frozen=True)
 class Structure(Unlabelled):
-    """Ranks, spectrum and uniformity of frozen cells, without labels; not to be read across methods."""
+    """Ranks and spectrum of frozen cells, without labels."""
 
     name: ClassVar[str] = "structure"
 
