@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # inherits the detector's fields, so that its settings are set and recorded flat: `--set benchmark.lr=0.01`
 @dataclass(frozen=True)
 class CocoFolder(Detector, Benchmark[Coco]):
-    """Faster R-CNN or Mask R-CNN on your own folder with COCO's annotations."""
+    """A detector on your own folder with COCO's annotations."""
 
     name: ClassVar[str] = "coco-folder"
 
