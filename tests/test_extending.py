@@ -177,7 +177,7 @@ def test_a_benchmark_that_does_not_say_its_cost_has_no_estimate(mine: Path, caps
     words = ["--benchmark", "mine.linear", *TINY, "--device", "cpu", *PHOTOS]
     assert main(["run", "--strategy", "location", *words, "--dry-run"]) == 0
     assert "benchmark mine.linear: no estimate" in capsys.readouterr().out
-    says = refused(capsys, "plan", "A1", *words, "--results", "results")
+    says = refused(capsys, "plan", "A1", *words, "--results", ".")
     assert "no estimate of benchmark mine.linear before a run of it is recorded" in says
 
 

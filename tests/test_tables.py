@@ -244,8 +244,8 @@ def test_why_says_what_keeps_a_run_from_its_row() -> None:
         record("--strategy simsiam", None, "half"),
     ]
     assert left_out(list(lines(found).values()), found) == [
-        "other is no location: strategy.sampler.side=5, not 7; recipe.epochs=3, not 4",
-        "half is no SimSiam: it is RUNNING, not finished",
+        "other does not count for location: strategy.sampler.side=5, not 7; recipe.epochs=3, not 4",
+        "half does not count for SimSiam: it is RUNNING, not finished",
     ]
     assert left_out(list(lines(found[:1]).values()), found[:1]) == ["Every run counts."]
 
@@ -286,7 +286,9 @@ def test_runs_on_other_data_are_not_averaged(part: str, tmp_path: Path) -> None:
     rows = lines(found)
     assert rows["location"].values(tables.SCORES[0]) == [10]
     named = {"data": "data", "judged": "benchmark_data"}[part]
-    assert left_out(list(rows.values()), found) == [f"3 is no location: its {named} is not that of most runs here (c)"]
+    assert left_out(list(rows.values()), found) == [
+        f"3 does not count for location: its {named} is not that of most runs here (c)"
+    ]
 
 
 def test_why_says_that_an_older_fingerprint_covers_names_and_sizes_alone(tmp_path: Path) -> None:
@@ -296,7 +298,7 @@ def test_why_says_that_an_older_fingerprint_covers_names_and_sizes_alone(tmp_pat
     row = lines(found, ["--data", "photos"])["location"]
     assert [run.id for run in row.runs] == ["0", "1"]
     assert left_out([row], found) == [
-        "2 is no location: its data is not that of most runs here (aa, of names and sizes alone)"
+        "2 does not count for location: its data is not that of most runs here (aa, of names and sizes alone)"
     ]
 
 
@@ -305,7 +307,7 @@ def test_a_copied_record_counts_once(tmp_path: Path) -> None:
     rows = lines(found)
     assert (rows["location"].count, [run.id for run in rows["location"].runs]) == ("1", ["1"])
     assert left_out(list(rows.values()), found) == [
-        "2 is no location: another record here is of its seed 2 and trial 0"
+        "2 does not count for location: another record here is of its seed 2 and trial 0"
     ]
 
 
@@ -339,7 +341,7 @@ def test_a_mean_is_of_one_code_and_a_line_says_how_many_runs_are_left_out(
         assert line in page.splitlines() if line else "left out" not in page
     if line:
         (said,) = [one for one in left_out(list(rows.values()), found) if "its code is not that of most" in one]
-        assert said.startswith(f"{parse(['--strategy', 'location', '--seed', '2']).run_id} is no location")
+        assert said.startswith(f"{parse(['--strategy', 'location', '--seed', '2']).run_id} does not count for location")
 
 
 def test_runs_scored_by_other_code_of_a_benchmark_do_not_stand_beside_each_other(tmp_path: Path) -> None:

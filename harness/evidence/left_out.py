@@ -36,7 +36,9 @@ def left_out(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
             distances = [(label, differences(without_seed(record.settings), row)) for label, row in settings]
             label, nearest = min(distances, key=lambda option: len(option[1]))
             reasons = [f"{field}={mine}, not {wanted}" for field, (mine, wanted) in nearest.items()]
-            lines.append(f"{record.id} is no {label}: {'; '.join(reasons) or reason_left_out(record, rows)}")
+            lines.append(
+                f"{record.id} does not count for {label}: {'; '.join(reasons) or reason_left_out(record, rows)}"
+            )
     return lines or ["Every run counts."]
 
 
