@@ -201,7 +201,7 @@ def machine_groups(line: list[str]) -> tuple[MachineOptions, ProcessOptions, Wat
 
 def test_a_job_has_every_word_about_its_machine() -> None:
     line = "--workers 3 --device cpu --augment device --cache 2 --reduced --compile --fused --processes 2"
-    watching = ["--tensorboard", "--observer", "file:x", "--allow-test-images"]
+    watching = ["--tensorboard", "--observer", "file:x", "--allow-test-images", "--check-images"]
     groups = machine_groups([*line.split(), *watching])
     assert machine_groups(options.passed_on(*groups, Path("new"))[:-2]) == groups
     for group in groups:
