@@ -316,7 +316,7 @@ def test_an_unknown_option_prints_the_usage_of_its_verb_and_the_nearest_option(
         ("run --strategy location --preset tiny", "choose from demo, study, paper"),
         ("run --strategy location --set epoch=3", "did you mean 'epochs'?"),
         ("run --strategy location --set epochs", "FIELD=VALUE was expected"),
-        ("run --strategy location --set epochs=-1", "epochs=-1: must be at least 0"),
+        ("run --strategy location --set epochs=-1", "epochs=-1: must be at least 1"),
         ("run --strategy location --set strategy.sampler=biassed", "choose from regular, uniform, biased"),
         (
             "run --strategy location --set benchmark.iteration=3",
