@@ -21,7 +21,8 @@ from tests.pictures import photos
 from tests.runs import recorded
 
 TRAIN = [
-    "--strategy", "location", "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "heads.out=8",
+    "--strategy", "location", "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "width=8",
+    "--set", "heads.out=8",
     "--set", "heads.hidden=8",
 ]  # fmt: skip
 JUDGE = [
@@ -30,7 +31,7 @@ JUDGE = [
     "--set", "benchmark.iterations=2",
 ]  # fmt: skip
 RUN = ["run", *TRAIN, *JUDGE]
-RECIPE = Recipe(encoder="resnet18", size=64, batch=4, heads=Heads(8, 8, 8))
+RECIPE = Recipe(encoder="resnet18", width=8, size=64, batch=4, heads=Heads(8, 8, 8))
 every_strategy = pytest.mark.parametrize("name", plugins.strategy_files())
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -29,6 +28,7 @@ from benchmarks.scenes_frozen import ScenesFrozen
 from benchmarks.voc07_12 import Voc0712
 from benchmarks.voc_folder import VocFolder
 from benchmarks.weights import PIXEL_MEAN, PIXEL_STD, ConvertError
+from methods.encoder import build_encoder
 from tests.pictures import Objects, voc_folder
 
 SLIM: dict[str, Any] = {
@@ -171,9 +171,8 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Voc:
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
-    state = torchvision.models.resnet18().state_dict()
     path = tmp_path_factory.mktemp("backbone") / "backbone.pth"
-    torch.save({name: tensor for name, tensor in state.items() if not name.startswith("fc.")}, path)
+    torch.save(build_encoder("resnet18", zero_init=False, width=8).state_dict(), path)
     return path
 
 

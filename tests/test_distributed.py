@@ -40,7 +40,7 @@ from tests.forks import on_ranks, place
 from tests.pictures import photos
 
 SIDE, WIDTH, SIZES = 64, 32, (2, 4)
-RECIPE = Recipe(encoder="resnet18", size=SIDE, batch=4, heads=Heads(8, 8, 8))
+RECIPE = Recipe(encoder="resnet18", width=8, size=SIDE, batch=4, heads=Heads(8, 8, 8))
 TINY = replace(RECIPE, size=32, epochs=2)
 STRATEGIES: dict[str, Any] = {
     **{name: plugins.strategy(name)() for name in plugins.strategy_files() if plugins.strategy(name).trains},

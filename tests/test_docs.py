@@ -36,9 +36,9 @@ OPTION = re.compile(r"`(--[a-z-]+)")
 SMALL = ["--dry-run", "--set", "encoder=resnet18", "--device", "cpu"]
 FROZEN = {"matching", "linear", "retrieval", "clusters", "structure"}  # without a detector
 TINY = shlex.split(
-    "--set epochs=1 --set batch=2 --set size=64 --set heads.hidden=8 --set heads.out=8 --workers 0 --device cpu"
-    " --set benchmark.iterations=2 --set benchmark.batch=1 --set benchmark.train=6 --set benchmark.test=3"
-    " --set benchmark.layout.size=48 --set benchmark.sizes=48"
+    "--set epochs=1 --set batch=2 --set size=64 --set width=8 --set heads.hidden=8 --set heads.out=8"
+    " --workers 0 --device cpu --set benchmark.iterations=2 --set benchmark.batch=1 --set benchmark.train=6"
+    " --set benchmark.test=3 --set benchmark.layout.size=48 --set benchmark.sizes=48"
 )
 EXTENDING = "docs/extending.md"  # whose examples test_extending.py runs
 (NEAREST,) = re.findall(r"^`mine/nearest.py`.*?```python\n(.*?)^```$", TEXTS["README.md"], re.MULTILINE | re.DOTALL)

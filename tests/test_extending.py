@@ -27,7 +27,7 @@ TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`(mine/\w+\.py)`:\n\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
 COMMANDS = [line for line in TEXT.splitlines() if line.startswith("harness ")]
 HERE = ["--workers", "0", "--device", "cpu"]
-TINY = shlex.split("--set epochs=1 --set batch=2 --set size=32 --set heads.hidden=8")
+TINY = shlex.split("--set epochs=1 --set batch=2 --set size=32 --set width=8 --set heads.hidden=8")
 SMALL = [*TINY, "--set", "heads.out=8", *HERE]
 DETECTOR = shlex.split(
     "--set benchmark.iterations=2 --set benchmark.batch=1 --set benchmark.train=6 --set benchmark.test=3"

@@ -36,7 +36,18 @@ from methods.views import View, normalise
 from tests.pictures import photos
 
 TINY = Recipe(encoder="resnet18", size=96, zero_init=False, heads=Heads(8, 8, 8), jitter=0, grey=0, blur=0)
-SMALL = ["--set", "size=32", "--set", "heads.out=8", "--set", "heads.hidden=8", "--set", "similarity=cosine"]
+SMALL = [
+    "--set",
+    "size=32",
+    "--set",
+    "width=8",
+    "--set",
+    "heads.out=8",
+    "--set",
+    "heads.hidden=8",
+    "--set",
+    "similarity=cosine",
+]
 
 
 def view(*box: float) -> View:

@@ -48,7 +48,8 @@ class Sum(Benchmark):
 BENCHMARK = Sum
 '''
 WORDS = [
-    "--set", "size=32", "--set", "heads.out=8", "--set", "heads.hidden=8", "--benchmark", "mine.total",
+    "--set", "size=32", "--set", "width=8",
+    "--set", "heads.out=8", "--set", "heads.hidden=8", "--benchmark", "mine.total",
     "--data", "photos", "--workers", "1", "--device", "cpu", "--results", "results",
 ]  # fmt: skip
 RUN = ["run", "--strategy", "location", *WORDS, "--set", "batch=4", "--set", "epochs=1"]

@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision
 
 from benchmarks.data.voc import Voc, read
 from benchmarks.detection import evaluation, tuning
@@ -39,6 +38,7 @@ from harness.engine.pretrain import NotFinite
 from harness.engine.reference import reference
 from harness.experiment import Pretraining, parse
 from methods import pixsim
+from methods.encoder import build_encoder
 from methods.recipe import Heads, Recipe
 from tests.forks import on_ranks, place
 from tests.pictures import Objects, photos, voc_folder
@@ -54,7 +54,7 @@ def reference_steps_made() -> None:
     reference(trained.strategy, trained.recipe)
 
 
-TINY = Recipe(encoder="resnet18", size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
+TINY = Recipe(encoder="resnet18", width=8, size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
 SLIM = Detector(sizes=(64,), iterations=4, batch=2, warmup=1, rois=8, proposals=(100, 20, 100, 10), precise_bn=1)
 
 
@@ -77,9 +77,8 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Voc:
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
-    state = {name: value for name, value in torchvision.models.resnet18().state_dict().items() if name[:3] != "fc."}
     path = tmp_path_factory.mktemp("backbone") / "backbone.pth"
-    torch.save(state, path)
+    torch.save(build_encoder("resnet18", zero_init=False, width=8).state_dict(), path)
     return path
 
 

@@ -28,7 +28,8 @@ from harness.verbs.submit import Job, requeue_preempted
 from tests.pictures import photos
 
 SETTINGS = [
-    "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "heads.out=8", "--set", "heads.hidden=8",
+    "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "width=8",
+    "--set", "heads.out=8", "--set", "heads.hidden=8",
     "--set", "benchmark.iterations=2", "--set", "benchmark.batch=1", "--set", "benchmark.sizes=48",
     "--benchmark", "voc-folder", "--benchmark-data", "voc", "--data", "photos",
 ]  # fmt: skip

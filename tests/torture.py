@@ -39,7 +39,8 @@ from methods.strategies.location import Location
 from tests.pictures import photos
 
 SETTINGS = [
-    "epochs=2", "batch=2", "size=32", "heads.out=8", "heads.hidden=8", "benchmark.iterations=4", "benchmark.batch=1",
+    "epochs=2", "batch=2", "size=32", "width=8", "heads.out=8", "heads.hidden=8",
+    "benchmark.iterations=4", "benchmark.batch=1",
     "benchmark.train=6", "benchmark.test=3", "benchmark.layout.size=48", "benchmark.sizes=48", "benchmark.precise_bn=1",
 ]  # fmt: skip
 EVENTS: dict[str, tuple[Any, str]] = {
@@ -311,7 +312,7 @@ def narrow(*_: Any) -> nn.Sequential:
 def soak(steps: int, folder: Path) -> list[Reading]:
     """Twenty readings of a pre-training with a loader process and a checkpoint many times a second."""
     images, found, optimizer_step = photos(folder / "photos", 20), [], pretrain.optimizer_step
-    recipe = Recipe(encoder="resnet18", size=32, epochs=max(1, steps // 10), batch=2, heads=Heads(64, 64, 64))
+    recipe = Recipe(encoder="resnet18", width=8, size=32, epochs=max(1, steps // 10), batch=2, heads=Heads(64, 64, 64))
 
     def watched(*arguments: Any) -> Any:
         training = arguments[0]
