@@ -6,10 +6,13 @@ Example: harness list
 from __future__ import annotations
 
 import argparse
+from textwrap import wrap
 
 from harness import plugins
 from harness.presets import PRESETS
 from harness.tables import TABLES
+
+COLUMNS = 80
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Print every kind of thing that has a name, one line each."""
+    """Print every kind of thing that has a name, each with a line on it."""
     kinds = {
         **plugins.summaries(),
         "presets": {name: preset.summary for name, preset in PRESETS.items()},
@@ -26,4 +29,4 @@ def main(args: argparse.Namespace) -> None:
     for kind, lines in kinds.items():
         print(f"{kind}:")
         for name, line in lines.items():
-            print(f"  {name:<18} {line}")
+            print("\n".join(wrap(f"  {name:<18} {line}", COLUMNS, subsequent_indent=" " * 21)))
