@@ -19,8 +19,7 @@ from harness.verbs import doctor, run
 from tests.pictures import photos
 
 SMALL = [
-    "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "width=8",
-    "--set", "heads.out=8", "--set", "heads.hidden=8",
+    "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "heads.out=8", "--set", "heads.hidden=8",
     "--set", "benchmark.iterations=2", "--set", "benchmark.batch=1", "--set", "benchmark.train=6",
     "--set", "benchmark.test=3", "--set", "benchmark.layout.size=48", "--set", "benchmark.sizes=48",
     "--workers", "0", "--device", "cpu",
@@ -210,7 +209,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
         "parameters",
         "GiB",
         "2 iterations",
-        "settings: preset demo, width=8, size=32, epochs=1, batch=2",
+        "settings: preset demo, size=32, epochs=1, batch=2",
     ):
         assert word in text.replace("\n    ", " ")
     assert not (tmp_path / "none").exists()

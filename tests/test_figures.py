@@ -276,7 +276,7 @@ def test_a_run_s_weights_are_drawn_and_not_random_ones(results: Path) -> None:
 
 def test_help_needs_neither_torch_nor_matplotlib() -> None:
     words = ["figure", "matches", "--help"]
-    code = f"import sys; sys.argv[1:] = {words}\nfrom harness.__main__ import main\ntry:\n    main()\nexcept SystemExit: pass\n"
+    code = f"import sys; sys.argv[1:] = {words}\nfrom harness import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}print({{'torch', 'matplotlib'}} & {{*sys.modules}})"],
         capture_output=True, text=True, check=True, cwd=ROOT,

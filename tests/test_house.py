@@ -67,7 +67,7 @@ def test_detectron2_lives_in_benchmarks_and_is_examined_by_doctor() -> None:
     ],
 )
 def test_quick_verbs_do_not_import_torch(words: list[str]) -> None:
-    code = f"import sys; sys.argv[1:] = {words}\nfrom harness.__main__ import main\ntry:\n    main()\nexcept SystemExit: pass\n"
+    code = f"import sys; sys.argv[1:] = {words}\nfrom harness import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}print('torch' in sys.modules)"],
         capture_output=True,
