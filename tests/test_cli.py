@@ -19,7 +19,8 @@ from harness.verbs import doctor, run
 from tests.pictures import photos
 
 SMALL = [
-    "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "heads.out=8", "--set", "heads.hidden=8",
+    "--set", "epochs=1", "--set", "batch=2", "--set", "size=32", "--set", "width=8",
+    "--set", "heads.out=8", "--set", "heads.hidden=8",
     "--set", "benchmark.iterations=2", "--set", "benchmark.batch=1", "--set", "benchmark.train=6",
     "--set", "benchmark.test=3", "--set", "benchmark.layout.size=48", "--set", "benchmark.sizes=48",
     "--workers", "0", "--device", "cpu",
@@ -350,7 +351,7 @@ def test_an_unknown_option_prints_the_usage_of_its_verb_and_the_nearest_option(
         ("show nothing", "no run 'nothing'"),
         ("data scenes --images 0 --out x", "at least 1"),
         ("data scenes --size 3 --out x", "at least 32 pixels"),
-        ("dance", "no verb 'dance': choose from claims, compare, data"),
+        ("dance", "no verb 'dance': choose from check, claims, compare, data"),
         ("help dance", "no verb 'dance'"),
         ("table a1", "no table 'a1': did you mean 'A1'?"),
         ("run location", "'location' was not expected here: did you mean '--strategy location'?"),
