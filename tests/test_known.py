@@ -95,7 +95,7 @@ def test_seeds_are_run_one_after_another_and_go_on_where_they_stopped(
 ) -> None:
     seeds: list[int] = []
 
-    def fake(experiment: Experiment, machine: Any, watch: Any, results: Path, *rest: object) -> Record:
+    def fake(experiment: Experiment, machine: Any, watch: Any, results: Path, *rest: object, **more: object) -> Record:
         if len(seeds) == 2:
             raise KeyboardInterrupt
         seeds.append(experiment.seed)
