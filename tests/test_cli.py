@@ -210,7 +210,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
         "parameters",
         "GiB",
         "2 iterations",
-        "settings: preset demo, size=32, epochs=1, batch=2",
+        "settings: preset demo, width=8, size=32, epochs=1, batch=2",
     ):
         assert word in text.replace("\n    ", " ")
     assert not (tmp_path / "none").exists()

@@ -258,6 +258,8 @@ def test_the_page_opens_with_what_is_decided_and_what_is_not() -> None:
 
 def test_the_demo_s_page_opens_with_its_claims_has_dates_contents_and_its_command(demo: str) -> None:
     text = Page(demo).text
+    margin = "because the margin holds only at the paper's scale: A1: pixel distance ≈ SimSiam within 1.0."
+    assert margin in text
     assert (
         text.index("0 of 8 claims reproduced, 0 contradicted, 8 undecided; random has the highest")
         < text.index("Contents")

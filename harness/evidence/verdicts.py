@@ -15,6 +15,7 @@ from harness.evidence.statistics import ALPHA, Comparison
 LEAST_SEEDS = 5  # below, nothing is decided
 MEASURED_FROM = 3  # shared seeds from which on their own spread is used instead of the published one
 NORMAL_FROM = 1000  # seeds from which on Student's t is close to the normal distribution
+SCALE = "the margin holds only at the paper's scale"
 DECIDED = "reproduced", "same direction", "contradicted"
 
 
@@ -57,7 +58,7 @@ def verdict(found: Comparison, reported: float | None, margin: float | None, com
     if found.difference is None:
         return Verdict("not run", "" if found.better is None else "no seed that both rows have")
     if margin is not None and not comparable:
-        return Verdict("inconclusive", "the margin holds only at the paper's scale")
+        return Verdict("inconclusive", SCALE)
     if found.seeds < LEAST_SEEDS or found.interval is None or found.holm is None or found.holm >= ALPHA:
         return Verdict("inconclusive", needed(found, reported, margin, aim))
     if margin is not None:

@@ -17,7 +17,7 @@ from harness.evidence.report.pictures import forest, plot
 from harness.evidence.report.source import Source
 from harness.evidence.rows import Row
 from harness.evidence.statistics import Comparison, summarise
-from harness.evidence.verdicts import DECIDED, Verdict
+from harness.evidence.verdicts import DECIDED, SCALE, Verdict
 from harness.tables import Column, named
 
 
@@ -133,11 +133,13 @@ def summary(sections: Sequence[Section], comparable: bool) -> list[str]:
     sentences = [f"{claims.headline([line.word for line in lines], leaders)}."]
     by_word: dict[str, list[str]] = {}
     for line in lines:
-        by_word.setdefault(line.word, []).append(line.name)
+        by_word.setdefault(SCALE if line.why == SCALE else line.word, []).append(line.name)
     if decided := [f"{name} ({word})" for word in DECIDED for name in by_word.get(word, [])]:
         sentences.append(f"Decided: {'; '.join(decided)}.")
     if inconclusive := by_word.get("inconclusive"):
         sentences.append(f"Not decided, because the runs differ too much or are too few: {'; '.join(inconclusive)}.")
+    if elsewhere := by_word.get(SCALE):
+        sentences.append(f"Not decided, because {SCALE}: {'; '.join(elsewhere)}.")
     if missing := by_word.get("not run"):
         sentences.append(f"Not tested, because runs are missing: {'; '.join(missing)}.")
     if lines and not comparable:
