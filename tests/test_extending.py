@@ -16,7 +16,8 @@ from torchvision.models import resnet18
 import benchmarks
 from harness import ROOT, plugins
 from harness.cli import main
-from harness.experiment import rebuild
+from harness.engine.reference import reference
+from harness.experiment import Pretraining, parse, rebuild
 from methods import contract, geometry
 from methods.properties import APART, BATCH, BOXES, OTHERS, maps
 from methods.similarity import cosine
@@ -277,9 +278,13 @@ def test_a_strategy_that_pairs_nothing_is_warned_of_before_and_after_the_benchma
 
 
 def test_the_contract_is_checked_once_in_a_run(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = ["run", "--strategy", "mine.corners", *SMALL, *DETECTOR, *PHOTOS, "--results", "results"]
+    made = parse([*line[1:3], *TINY, "--set", "heads.out=8"]).backbone
+    assert isinstance(made, Pretraining)
+    reference(made.strategy, made.recipe)  # whose steps are checked too
     calls: list[object] = []
     monkeypatch.setattr(contract, "check_links", lambda *links: calls.append(links))
-    assert main(["run", "--strategy", "mine.corners", *SMALL, *DETECTOR, *PHOTOS, "--results", "results"]) == 0
+    assert main(line) == 0
     assert len(calls) == 1
 
 

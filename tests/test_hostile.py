@@ -157,7 +157,7 @@ def test_a_record_has_no_module_imported(
     named = {kind: {"name": name}}
     run_folder(tmp_path, "one", config={**SETTINGS, **named})
     for line in ("figure matches --run one", "figure A1 --run one"):
-        assert f"{name}, which is code of your own" in refused(capsys, *line.split(), "--results", str(tmp_path))
+        assert f"{name}, code of your own" in refused(capsys, *line.split(), "--results", str(tmp_path))
     assert not (tmp_path / "trace").exists()
 
 
