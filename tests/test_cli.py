@@ -184,6 +184,13 @@ def test_a_row_of_one_s_own_strategy_is_suggested() -> None:
     assert [line.split()[1] for line in run.next_steps(given, "x", ROOT / "results")] == ["show", "run"]
 
 
+def test_runs_of_similar_names_are_told_apart_by_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "show", "location-s0", "--results", str(ROOT / "results" / "demo"))
+    texts = re.findall(r"location-s0-\w+ (\([^)]*\))", said)
+    assert len(texts) == len({*texts}) == 4
+    assert "(strategy.sampler.name=regular)" in texts
+
+
 def test_list_names_everything_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     text = capsys.readouterr().out

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from harness.engine.observers import Watch
 
 SEEDS = 1000  # at most, in one command
-SHOWN = 3  # settings that tell runs of similar names apart
 CACHE = ROOT / ".cache"  # where the embedded data is composed
 
 
@@ -254,12 +253,14 @@ def find_run(results: Path, name: str) -> Record:
         return records.find(results, name)
     settings = {run: flat(record.settings) for run, record in runs.items()}
     fields = {field: {its.get(field) for its in settings.values()} for its in settings.values() for field in its}
-    differing = [field for field, values in fields.items() if len(values) > 1]
-    lines = [
-        f"{run} ({', '.join([f'{field}={its[field]}' for field in differing if field in its][:SHOWN])})"
-        for run, its in settings.items()
-    ]
-    raise Listing(f"run {name!r} may be any of", lines)
+    differing = sorted((field for field in fields if len(fields[field]) > 1), key=lambda field: -len(fields[field]))
+    texts = dict.fromkeys(runs, "the same settings")
+    for count in range(1, len(differing) + 1):  # the fewest fields by which all can be told apart
+        texts = {run: ", ".join(f"{field}={its[field]}" for field in differing[:count] if field in its)
+                 for run, its in settings.items()}  # fmt: skip
+        if len({*texts.values()}) == len(runs):
+            break
+    raise Listing(f"run {name!r} may be any of", [f"{run} ({text})" for run, text in texts.items()])
 
 
 def described(preset: str, fields: Mapping[str, str]) -> str:
