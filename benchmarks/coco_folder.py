@@ -25,6 +25,7 @@ class CocoFolder(Detector, Benchmark[Coco]):
     """A detector on your own folder with COCO's annotations."""
 
     name: ClassVar[str] = "coco-folder"
+    needs_data: ClassVar[bool] = True
 
     sizes: tuple[int, ...] = (160,)
     anchors: tuple[int, ...] = (16, 32, 64, 112, 176)

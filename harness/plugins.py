@@ -13,6 +13,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
@@ -94,13 +95,14 @@ def benchmark_modules() -> dict[str, str]:
     """Return name → module of every file and package in benchmarks/ that sets BENCHMARK."""
     folders = [Path(folder) for folder in benchmarks.__path__]
     files = sorted(file for folder in folders for kind in ("*.py", "*/__init__.py") for file in folder.glob(kind))
-    named = {benchmark_name(file): file.parent.name if file.stem == "__init__" else file.stem for file in files}
-    return {name: f"benchmarks.{module}" for name, module in named.items() if name}
+    named = {benchmark_name(file.read_text(encoding="utf-8")): file for file in files}
+    stems = {name: file.parent.name if file.stem == "__init__" else file.stem for name, file in named.items() if name}
+    return {name: f"benchmarks.{stem}" for name, stem in stems.items()}
 
 
-def benchmark_name(file: Path) -> str | None:
-    """Return the `name` of the class that a file sets BENCHMARK to, read without running it; None if it sets none."""
-    text = file.read_text(encoding="utf-8")
+@cache
+def benchmark_name(text: str) -> str | None:
+    """Return the `name` of the class that a text sets BENCHMARK to, read without running it; None if it sets none."""
     if "\nBENCHMARK = " not in text:
         return None
     lines = ast.parse(text).body

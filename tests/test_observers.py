@@ -108,7 +108,7 @@ def test_a_run_is_watched_from_the_command_line(
 
 
 def test_reproduce_shows_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pretend(experiment: Any, machine: Any, watch: Watch, results: Path, cache: Path, allow: bool) -> records.Record:
+    def pretend(experiment: Any, machine: Any, watch: Watch, results: Path, cache: Path, *_: bool) -> records.Record:
         folder = results / "runs" / experiment.run_id
         return observed(folder, experiment.settings, lambda: {"AP": 1.0}, watch.observers)
 

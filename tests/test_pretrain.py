@@ -38,7 +38,7 @@ from methods.views import BrokenImage
 from tests.official import GOLDEN
 from tests.pictures import photos
 
-TINY = Recipe(encoder="resnet18", width=8, size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
+TINY = Recipe(encoder="resnet18", size=32, epochs=2, batch=4, heads=Heads(8, 8, 8))
 
 
 @pytest.fixture(scope="module")

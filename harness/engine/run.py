@@ -58,11 +58,13 @@ def refuse_folders(experiment: Experiment, planned: bool = False) -> None:
     planned: nothing is trained yet, so that the images may be named later.
     """
     named_data(experiment)
-    training = experiment.backbone
+    benchmark, training = experiment.benchmark, experiment.backbone
     if isinstance(training, Pretraining) and training.embedded is None:
         needed = training.strategy.trains and not planned
         if needed or training.data is not None:
             named_folder(training.data)
+    if benchmark.needs_data and experiment.benchmark_data is None and not planned:
+        raise ValueError(f"benchmark {benchmark.name!r} needs a folder: --benchmark-data DIR")
 
 
 def named_data(experiment: Experiment) -> Path | None:
