@@ -97,7 +97,7 @@ def plant_weights(results: Path) -> None:
 def test_commands_do_what_they_say(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos(tmp_path / "imagenet" / "train", 2)
     photos(tmp_path / "photos", 2)
-    for folder in ("VOCdevkit", "coco", "my-voc", "my-coco"):
+    for folder in ("VOCdevkit", "coco", "my-voc", "my-coco", "other-photos"):
         (tmp_path / folder).mkdir()
     plant_strategy(tmp_path)
     torch.save(build_encoder("resnet18", zero_init=False).state_dict(), tmp_path / "moco_v2.pth")
