@@ -226,6 +226,13 @@ def test_labels_are_read_as_they_are_stored_and_void_is_left_out(labelled: Path)
     assert found[2:].unique().tolist() == [0, 1, 2]
 
 
+def test_a_name_may_hold_spaces_and_the_list_a_byte_order_mark(labelled: Path) -> None:
+    for part, suffix in (("JPEGImages", "png"), ("SegmentationClass", "png")):
+        (labelled / part / f"i2.{suffix}").rename(labelled / part / f"my photo 2.{suffix}")
+    (labelled / "ImageSets/Segmentation/train.txt").write_text("i0\nmy photo 2\ni1\n", encoding="utf-8-sig")
+    assert [pair.id for pair in segmentation.read(labelled).train] == ["i0", "my photo 2", "i1"]
+
+
 def spoil(case: str, folder: Path) -> None:
     mask = folder / "SegmentationClass" / "i3.png"
     match case:

@@ -107,17 +107,17 @@ def read(folder: Path, strict: bool = False) -> Voc:
     The test split is test.txt or else val.txt; for the train split see `train_lists`. With `strict` nothing is mended.
     """
     findings = Findings(strict)
-    train = read_split(folder, findings, *train_lists(folder))
+    train = read_split(folder, findings, *train_lists(folder / LISTS))
     return check(folder, train, read_split(folder, findings, "test", "val"), findings)
 
 
-def train_lists(folder: Path) -> tuple[str, str]:
-    """Return the names of the lists of train images, of which the first one that exists counts.
+def train_lists(lists: Path) -> tuple[str, str]:
+    """Return the names of a folder's lists of train images, of which the first one that exists counts.
 
     With a test.txt it is trainval.txt or else train.txt. Without one, val.txt is the test split, which VOC's own
     trainval.txt contains, so that train.txt comes first.
     """
-    return ("trainval", "train") if (folder / LISTS / "test.txt").is_file() else ("train", "trainval")
+    return ("trainval", "train") if (lists / "test.txt").is_file() else ("train", "trainval")
 
 
 def train_images(folder: Path, images: Path) -> list[Path]:
@@ -125,10 +125,10 @@ def train_images(folder: Path, images: Path) -> list[Path]:
 
     Where there is no list of a split at all, every file of `images` is returned.
     """
-    lists = [folder / LISTS / f"{name}.txt" for name in train_lists(folder)]
+    lists = [folder / LISTS / f"{name}.txt" for name in train_lists(folder / LISTS)]
     for path in lists:
         if path.is_file():
-            return [_image(images, id) for id in dict.fromkeys(_ids(path))]
+            return [image_of(images, id) for id in dict.fromkeys(listed(path))]
     tested = any((folder / LISTS / f"{name}.txt").is_file() for name in ("test", "val"))
     return [] if tested or not images.is_dir() else visible_files(images)
 
@@ -170,7 +170,7 @@ def read_split(folder: Path, findings: Findings, *names: str) -> tuple[Record, .
     if path is None:
         raise VocError(f"{lists[0]}: missing" + "".join(f", and so is {path.name}" for path in lists[1:]))
     records = []
-    ids = Counter(_ids(path))
+    ids = Counter(listed(path))
     for id, count in ids.items():
         if count > 1:
             findings.mend(LISTED_TWICE, f"{path}: image {id!r} is listed {count} times")
@@ -179,7 +179,8 @@ def read_split(folder: Path, findings: Findings, *names: str) -> tuple[Record, .
     return tuple(records)
 
 
-def _ids(path: Path) -> list[str]:
+def listed(path: Path) -> list[str]:
+    """Return the names without suffix that a list has, one a line; VocError for none, and for a path among them."""
     ids = _lines(path)
     if not ids:
         raise VocError(f"{path}: no image is listed")
@@ -201,7 +202,7 @@ def _decode(path: Path) -> str:
 
 
 def _record(folder: Path, id: str, findings: Findings) -> Record:
-    jpeg = _image(folder / IMAGES, id)
+    jpeg = image_of(folder / IMAGES, id)
     files = [folder / "Annotations" / f"{name}.xml" for name in spellings(id)]
     path = next((file for file in files if file.is_file()), files[0])
     root, raw = parse(path)
@@ -213,7 +214,8 @@ def _record(folder: Path, id: str, findings: Findings) -> Record:
     return Record(id, jpeg, *size, boxes, labels, difficult, digest)
 
 
-def _image(folder: Path, id: str) -> Path:
+def image_of(folder: Path, id: str) -> Path:
+    """Return the file of an image that a list names; VocError if there is none."""
     for name in spellings(id):
         for suffix in SUFFIXES:
             if (folder / (name + suffix)).is_file():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from benchmarks.data import voc
-from benchmarks.data.flaws import DataError
+from benchmarks.data.flaws import DataError, Findings
 from benchmarks.data.pixels import EXIF_ORIENTATION, FORMATS
 from benchmarks.dense.agreement import VOID
 
@@ -55,20 +55,19 @@ def read(folder: Path) -> Segmentation:
         missing = folder / MASKS if lists.is_dir() else lists
         raise DataError(f"{missing}: missing, and without labels of pixels only matching and structure can be measured")
     tested = next((name for name in ("test", "val") if (lists / f"{name}.txt").is_file()), None)
-    names = ("trainval", "train") if tested == "test" else ("train", "trainval")
-    learnt = next((name for name in names if (lists / f"{name}.txt").is_file()), None)
+    learnt = next((name for name in voc.train_lists(lists) if (lists / f"{name}.txt").is_file()), None)
     if tested is None or learnt is None:
         raise DataError(f"{lists}: a list of train and one of test or val images were expected")
-    flaws: list[str] = []
-    splits, left = [], 0
+    findings = Findings()
+    flaws, splits, left = findings.flaws, [], 0
     for name in (learnt, tested):
-        pairs = [*_pairs(folder, lists / f"{name}.txt", flaws)]
+        pairs = [*_pairs(folder, lists / f"{name}.txt", findings)]
         splits.append(tuple(pair for pair in pairs if pair.mask.is_file()))
         left += len(pairs) - len(splits[-1])
     train, test = splits
     shared = {pair.id for pair in train} & {pair.id for pair in test}
     flaws += [f"{folder}: image {id!r} is in train and in test" for id in sorted(shared)]
-    known, digest = [_values(split, flaws) for split in splits], hashlib.sha256()
+    known, digest = [_values(split, findings) for split in splits], hashlib.sha256()
     if flaws:
         raise DataError(*flaws)
     if len(train) < 2 or not test:
@@ -84,43 +83,41 @@ def read(folder: Path) -> Segmentation:
     return Segmentation(train, test, (*sorted(known[0]), *unseen), len(known[0]), tuple(notes), digest.hexdigest())
 
 
-def _pairs(folder: Path, listing: Path, flaws: list[str]) -> Iterable[Pair]:
-    """Yield the images that a list names; add a flaw for each name that is a path and each file that is missing."""
-    for id in dict.fromkeys(listing.read_text(encoding="utf-8-sig").split()):
-        files = [folder / voc.IMAGES / f"{id}{suffix}" for suffix in voc.SUFFIXES]
-        image = next((file for file in files if file.is_file()), None)
-        if "/" in id or "\\" in id:
-            flaws.append(f"{listing}: {id!r} is a path, an image's name without suffix was expected")
-        elif image is None:
-            flaws.append(f"{files[0]}: missing, but listed in {listing.name}")
-        else:
-            yield Pair(id, image, folder / MASKS / f"{id}.png")
+def _pairs(folder: Path, listing: Path, findings: Findings) -> Iterable[Pair]:
+    """Yield the images that a list names; a name that is a path and a file that is missing enter the findings."""
+    with findings.collected():
+        for id in dict.fromkeys(voc.listed(listing)):
+            with findings.collected():
+                image = voc.image_of(folder / voc.IMAGES, id)
+                yield Pair(id, image, folder / MASKS / f"{image.stem}.png")
 
 
-def _values(split: Iterable[Pair], flaws: list[str]) -> set[int]:
-    """Return the values that masks have; add a flaw for each that does not fit its image."""
-    found: set[int] = set()
+def _values(split: Iterable[Pair], findings: Findings) -> set[int]:
+    """Return the values that masks have; a mask that does not fit its image enters the findings."""
+    values: set[int] = set()
     for pair in split:
-        try:
-            (width, height), _ = voc.decoded(pair.image)
-            with Image.open(pair.image, formats=FORMATS) as image:
-                turned = image.getexif().get(EXIF_ORIENTATION) not in UPRIGHT
-            with Image.open(pair.mask, formats=["PNG"]) as mask:
-                if mask.mode not in ("P", "L"):
-                    flaws.append(
-                        f"{pair.mask}: a mask of mode {mask.mode}: indices (mode P or L) were expected, not colours"
-                    )
-                elif turned:
-                    flaws.append(f"{pair.image}: turned by its EXIF orientation, but its mask is not")
-                elif mask.size != (width, height):
-                    flaws.append(f"{pair.mask}: {mask.width}x{mask.height} px, but its image {width}x{height}")
-                else:
-                    found |= {value for value, count in enumerate(mask.histogram()) if count}
-        except DataError as error:
-            flaws += error.flaws
-        except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
-            flaws.append(f"{pair.mask}: not a readable mask: {' '.join(str(error).split())}")
-    return found - {VOID}
+        with findings.collected():
+            values |= _values_of(pair)
+    return values - {VOID}
+
+
+def _values_of(pair: Pair) -> set[int]:
+    """Return the values of a mask; DataError for one that does not fit its image."""
+    size, _ = voc.decoded(pair.image)
+    try:
+        with Image.open(pair.image, formats=FORMATS) as image:
+            turned = image.getexif().get(EXIF_ORIENTATION) not in UPRIGHT
+        with Image.open(pair.mask, formats=["PNG"]) as mask:
+            values, kind, its = {value for value, count in enumerate(mask.histogram()) if count}, mask.mode, mask.size
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
+        raise DataError(f"{pair.mask}: not a readable mask: {' '.join(str(error).split())}") from None
+    if kind not in ("P", "L"):
+        raise DataError(f"{pair.mask}: a mask of mode {kind}: indices (mode P or L) were expected, not colours")
+    if turned:
+        raise DataError(f"{pair.image}: turned by its EXIF orientation, but its mask is not")
+    if its != size:
+        raise DataError(f"{pair.mask}: {its[0]}x{its[1]} px, but its image {size[0]}x{size[1]}")
+    return values
 
 
 def labels(data: Segmentation, pair: Pair, size: int) -> Tensor:
