@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from benchmarks.dense import hashed
 from benchmarks.dense.probe import Cells, Prediction, Probe, prior_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def held_out(ids: Sequence[str]) -> Tensor:
     """Return which images [N] choose the penalty, the same for every backbone: a tenth, or a fifth of few."""
     import torch
 
-    chosen = sorted(ids, key=lambda id: hashlib.sha256(id.encode()).digest())
+    chosen = sorted(ids, key=hashed)
     held = {*chosen[: max(1, len(ids) // (5 if len(ids) < FEW else 10))]}
     return torch.tensor([id in held for id in ids])
 

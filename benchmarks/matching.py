@@ -6,14 +6,14 @@ trained for that. Read it beside scores of labels.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import Cost
 from benchmarks.data.flaws import DataError
-from benchmarks.dense.unlabelled import FORWARD, Pictures, Unlabelled
+from benchmarks.dense.frozen import FORWARD
+from benchmarks.dense.unlabelled import Pictures, Unlabelled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,9 +60,7 @@ class Matching(Unlabelled):
             raise DataError(
                 f"{data.folder}: no view shows a cell's centre of the other: {len(boxes)} images are too few"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"scores": scores, "by chance": chance}, indent=2)
-        (folder / "matching.json").write_text(text + "\n", encoding="utf-8")
+        self.keep(folder, {"scores": scores, "by chance": chance})
         return scores
 
     def _views(self, data: Pictures, seed: int) -> tuple[Tensor, Tensor]:

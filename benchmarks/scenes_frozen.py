@@ -33,7 +33,7 @@ class ScenesFrozen(Scenes):
 
     def notes(self, data: Voc) -> list[str]:
         """Return what a reader of a frozen backbone's scores must know."""
-        return [STORED]
+        return [] if self.calibrate else [STORED]
 
 
 BENCHMARK = ScenesFrozen

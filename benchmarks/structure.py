@@ -5,13 +5,13 @@ They order checkpoints and settings of one method; a random network has a high r
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import Cost
-from benchmarks.dense.unlabelled import FORWARD, Pictures, Unlabelled
+from benchmarks.dense.frozen import FORWARD
+from benchmarks.dense.unlabelled import Pictures, Unlabelled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,9 +65,7 @@ class Structure(Unlabelled):
         scores = {"rankme": rankme(x), "rankme_unit": rankme(unit), "uniformity": uniformity(few), "alignment": moved}
         if (decay := alpha(spectrum(x))) is not None:
             scores["alpha"] = decay
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"cells": len(x), "channels": x.shape[1]}, indent=2)
-        (folder / "structure.json").write_text(text + "\n", encoding="utf-8")
+        self.keep(folder, {"cells": len(x), "channels": x.shape[1]})
         return scores
 
     def notes(self, data: Pictures) -> list[str]:

@@ -82,6 +82,14 @@ def test_a_narrow_network_is_read_by_its_tensors(tmp_path: Path) -> None:
     assert [maps[stage].shape for stage in (3, 4)] == [(1, 64, 4, 4), (1, 128, 2, 2)]
 
 
+def test_linked_folders_are_read_each_once(tmp_path: Path) -> None:
+    photos(tmp_path / "disk" / "cats", 3)
+    photos(tmp_path / "set" / "dogs", 2)
+    for name in ("cats", "again"):
+        (tmp_path / "set" / name).symlink_to(tmp_path / "disk" / "cats")
+    assert SMALL.prepare(tmp_path / "set", tmp_path / "cache").summary == "5 images"
+
+
 def planted(boxes: Tensor, side: int) -> Tensor:
     """Maps [2n, D, side, side] whose cells are bumps around their place in the source, 100 px wide."""
     where = torch.stack(torch.meshgrid(torch.arange(0.0, 101, 2), torch.arange(0.0, 101, 2), indexing="xy"), -1)

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from benchmarks.data import coco, coco_own, voc
 from benchmarks.data.coco_json import parse
 from benchmarks.data.flaws import DataError
-from benchmarks.data.pixels import FORMATS, eight_bits
+from benchmarks.data.pixels import upright
 
 COLUMNS, ROWS, TILE = 4, 2, 192  # of a sheet; px a side of an image in it
 INK = "#e69f00"
@@ -121,8 +121,7 @@ def sheet(samples: Sequence[Sample]) -> Image.Image:
     """Return a picture of the samples, each with its boxes and the names of their classes."""
     whole = Image.new("RGB", (COLUMNS * TILE, ROWS * TILE))
     for number, sample in enumerate(samples):
-        with Image.open(sample.file, formats=FORMATS) as image:
-            turned = ImageOps.exif_transpose(eight_bits(image)).convert("RGB")
+        turned = upright(sample.file)
         scale = TILE / max(turned.size)
         tile = turned.resize([max(1, round(side * scale)) for side in turned.size])
         pen = ImageDraw.Draw(tile)

@@ -1,12 +1,15 @@
 """Images as detectron2 reads them: their sizes, and pixels of more than 8 bits, which it would clip to white."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from benchmarks.data.flaws import DataError
+from benchmarks.data.contents import facts
+from benchmarks.data.flaws import DataError, Findings
 
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow has Ghostscript run what calls itself EPS
 EXIF_ORIENTATION = 0x0112
 EXIF_SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
@@ -59,3 +62,25 @@ def _as_fact(path: Path, decode: bool) -> str:
     except DataError:
         return ""
     return f"{width}x{height}"
+
+
+def refuse_undecodable(images: Sequence[Path], cache: Path | None) -> str:
+    """Return a line on how many images were decoded whole; DataError names those that cannot be.
+
+    `cache` remembers those that can.
+    """
+    sizes = facts(images, cache, "decoded", decoded)
+    findings = Findings()
+    for file, size in zip(images, sizes, strict=True):
+        with findings.collected():
+            if not size:
+                size_of(file)
+    if findings.flaws:
+        raise DataError(*findings.flaws)
+    return f"{len(images):,} images were decoded before the run"
+
+
+def upright(path: Path) -> Image.Image:
+    """Return an image as it is seen, turned by its EXIF orientation, in RGB; of a broken one Pillow raises anything."""
+    with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        return ImageOps.exif_transpose(eight_bits(image)).convert("RGB")

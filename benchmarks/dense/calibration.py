@@ -13,16 +13,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.dense.cells import BATCH, ResNet
-from benchmarks.dense.images import opened, tensor
+from benchmarks.dense.images import squares
 from benchmarks.resuming import files
 
 
 def calibrated(backbone: Path, encoder: str, images: Sequence[Path], side: int, target: Path, device: str) -> Path:
     """Write the backbone with the statistics of these images, whole and `side` px a side, to `target`; return that."""
     network = ResNet(backbone, encoder, device)
-    network.calibrate(
-        torch.stack([tensor(opened(file).resize((side, side))) for file in images[at : at + BATCH]])
-        for at in range(0, len(images), BATCH)
-    )
+    network.calibrate(squares(images[at : at + BATCH], side) for at in range(0, len(images), BATCH))
     files.write(target, partial(torch.save, {name: part.cpu() for name, part in network.state.items()}))
     return target

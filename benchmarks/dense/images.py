@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from benchmarks.data import coco, voc
 from benchmarks.data.flaws import DataError, Findings
-from benchmarks.data.pixels import FORMATS, eight_bits
+from benchmarks.data.pixels import SUFFIXES, upright
+from benchmarks.data.roots import walk
+from benchmarks.dense import hashed
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def tested(folder: Path, most: int) -> list[Path]:
@@ -35,25 +32,17 @@ def tested(folder: Path, most: int) -> list[Path]:
             raise DataError(*findings.flaws)
     else:
         root = folder / coco.TEST if coco.listing(folder, coco.TEST).is_file() else folder
-        files = [file for file in visible(root) if file.suffix.lower() in SUFFIXES]
+        files = [file for file in walk(root, set(), [], lambda folder: None) if file.suffix.lower() in SUFFIXES]
     if not files:
         raise DataError(f"{folder}: no image (looked for {', '.join(sorted(SUFFIXES))})")
-    chosen = sorted(files, key=lambda file: hashlib.sha256(str(file.relative_to(folder)).encode()).digest())
+    chosen = sorted(files, key=lambda file: hashed(str(file.relative_to(folder))))
     return sorted(chosen[:most])
-
-
-def visible(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder that is not hidden."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
 def opened(file: Path) -> Image.Image:
     """Return an image as it is seen, turned by its EXIF orientation, in RGB; DataError where it cannot be decoded."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
-            return ImageOps.exif_transpose(eight_bits(image)).convert("RGB")
+        return upright(file)
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
         raise DataError(f"{file}: not a readable image: {' '.join(str(error).split())}") from None
 
@@ -65,3 +54,10 @@ def tensor(image: Image.Image) -> Tensor:
 
     pixels: Tensor = F.pil_to_tensor(image)
     return pixels.to(torch.uint8)
+
+
+def squares(files: Sequence[Path], side: int) -> Tensor:
+    """Return whole images, whatever their shape, as squares [B, 3, side, side] uint8."""
+    import torch
+
+    return torch.stack([tensor(opened(file).resize((side, side))) for file in files])

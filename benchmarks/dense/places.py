@@ -5,12 +5,13 @@ Unit points are shares of an image's width and height; a box is [x0, y0, x1, y1]
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageFilter
+
+from benchmarks.dense import seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,9 +36,8 @@ def two_views(source: Image.Image, size: int, key: str) -> tuple[list[Image.Imag
     """Return two views of `size` pixels a side and their boxes, a pure function of source and key."""
     import torch
 
-    start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(start)
+        torch.default_generator.manual_seed(seed_of(key))
         views, boxes = zip(*(view(source, size) for _ in range(2)), strict=True)
     return list(views), list(boxes)
 

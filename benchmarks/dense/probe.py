@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from benchmarks import Benchmark, Cost
-from benchmarks.dense import agreement, segmentation
+from benchmarks import Cost
+from benchmarks.dense import agreement, hashed, seed_of, segmentation
+from benchmarks.dense.frozen import FORWARD, Frozen
 from benchmarks.dense.segmentation import Pair, Segmentation
-from benchmarks.scenes import DEMO, Scenes
-from benchmarks.scenes.layout import Layout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.dense.cells import ResNet
 
-FORWARD = 1 / 3  # time of a forward pass over that of a forward and a backward one
 KEPT = 102_400  # training cells at most, equally many an image
 CONTROL = "colour_"  # how the names of the scores of six numbers of colour begin
 
@@ -63,23 +60,17 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Probe(Benchmark[Segmentation]):
+class Probe(Frozen[Segmentation]):
     """A benchmark that tells labels of pixels from frozen cells."""
 
     # of every score; the gain of a prediction worse than the prior's has no least value
     score_range: ClassVar[tuple[float, float] | None] = (float("-inf"), 100.0)
 
-    encoder: str = "resnet50"
-    size: int = 96  # px a side of an image, whole and whatever its shape
     stage: int = 4  # that is read
     stride: int = 16  # px of a cell of stage 4: 32, or by dilation 16 or 8
     calibrate: int = 256  # train images that the norms' statistics are measured on, for every backbone alike; 0: stored
     grey: bool = False  # images in grey
     absent: str = "present"  # how the mean IoU treats classes that are absent: present, zero, nan or macro
-    layout: Layout = DEMO.layout  # of the embedded scenes, where no folder is named
-    train: int = DEMO.train
-    test: int = DEMO.test
-    draw: int = DEMO.draw
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that nothing can be read by."""
@@ -94,9 +85,7 @@ class Probe(Benchmark[Segmentation]):
 
     def prepare(self, data: Path | None, cache: Path) -> Segmentation:
         """Return a folder's labelled images or the embedded scenes; DataError for masks that do not fit."""
-        if data is None:
-            data = Scenes(layout=self.layout, train=self.train, test=self.test, draw=self.draw).folder(cache)
-        return segmentation.read(data)
+        return segmentation.read(data or self.scenes(cache), cache)
 
     def evaluate(
         self, backbone: Path, data: Segmentation, folder: Path, seed: int, device: str = "cpu"
@@ -110,9 +99,7 @@ class Probe(Benchmark[Segmentation]):
         scores, facts = self.judge(reading.train, reading.test, reading.labels, data, seed)
         train, test = (cells._replace(features=six) for cells, six in zip(reading[:2], reading.colours, strict=True))
         control, more = self.judge(train, test, reading.labels, data, seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"backbone": facts, "colour": more}, indent=2)
-        (folder / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
+        self.keep(folder, {"backbone": facts, "colour": more})
         return scores | {f"{CONTROL}{name}": score for name, score in control.items()}
 
     def judge(
@@ -189,7 +176,7 @@ def read(weights: Weights, data: Segmentation, asked: tuple[int, int, int, int, 
 
     size, stage, stride, calibrate, grey = asked
     network = ResNet(weights.file, weights.encoder, device)
-    first = sorted(data.train, key=lambda pair: hashlib.sha256(pair.id.encode()).digest())[:calibrate]
+    first = sorted(data.train, key=lambda pair: hashed(pair.id))[:calibrate]
     with torch.inference_mode():
         starts = range(0, len(first), BATCH)
         network.calibrate((pictures(first[at : at + BATCH], size, grey) for at in starts), stride)
@@ -245,8 +232,7 @@ def order(id: str, count: int) -> Tensor:
     """Return the random order [count] of an image's cells, by its name."""
     import torch
 
-    start = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big") >> 1
-    return torch.randperm(count, generator=torch.Generator().manual_seed(start))
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(id)))
 
 
 def pooled(pixels: Tensor, side: int) -> Tensor:

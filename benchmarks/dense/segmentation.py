@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from benchmarks.data import voc
+from benchmarks.data.contents import hashes
 from benchmarks.data.flaws import DataError, Findings
 from benchmarks.data.pixels import EXIF_ORIENTATION, FORMATS
 from benchmarks.dense.agreement import VOID
@@ -47,8 +48,11 @@ class Segmentation:
         return f"{len(self.train)} train and {len(self.test)} test images, {self.learnt} classes a pixel"
 
 
-def read(folder: Path) -> Segmentation:
-    """Return the images of a folder whose pixels are labelled, checked; DataError names all flaws in one line."""
+def read(folder: Path, cache: Path | None = None) -> Segmentation:
+    """Return the images of a folder whose pixels are labelled, checked; DataError names all flaws in one line.
+
+    `cache` remembers the hashes of the files.
+    """
     lists = folder / "ImageSets" / "Segmentation"
     lists = lists if lists.is_dir() else folder / voc.LISTS
     if not (folder / MASKS).is_dir() or not lists.is_dir():
@@ -74,9 +78,9 @@ def read(folder: Path) -> Segmentation:
         raise DataError(f"{folder}: {len(train)} train and {len(test)} test images with labels: 2 and 1 are needed")
     if len(known[0]) < 2:
         raise DataError(f"{folder}: the train images show {len(known[0])} classes: at least 2 are needed")
-    for pair in (*train, *test):
-        for file in (pair.image, pair.mask):
-            digest.update(f"{pair.id}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
+    named = [(pair.id, file) for pair in (*train, *test) for file in (pair.image, pair.mask)]
+    for (id, _), sha in zip(named, hashes([file for _, file in named], cache), strict=True):
+        digest.update(f"{id}\n".encode() + bytes.fromhex(sha))
     unseen = sorted(known[1] - known[0])
     notes = [f"left out: {left:,} listed images without a mask"] if left else []
     notes += [f"value {value} of test masks is in no train mask: it scores 0" for value in unseen]

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from benchmarks import Benchmark
-from benchmarks.scenes import DEMO, Scenes
-from benchmarks.scenes.layout import Layout
+from benchmarks.data.contents import hashes
+from benchmarks.data.pixels import refuse_undecodable
+from benchmarks.dense.frozen import Frozen
+from benchmarks.dense.images import squares, tested
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-FORWARD = 1 / 3  # time of a forward pass over that of a forward and a backward one
 
 
 class Object(TypedDict):
@@ -42,17 +41,11 @@ class Pictures(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unlabelled(Benchmark[Pictures]):
+class Unlabelled(Frozen[Pictures]):
     """A benchmark that reads no labels."""
 
-    encoder: str = "resnet50"
-    size: int = 96  # px a side of an image
     images: int = 200  # of the test images, at most
     calibrate: bool = True  # measure the norms' statistics on these images, for every backbone alike
-    layout: Layout = DEMO.layout  # of the embedded scenes, where no folder is named
-    train: int = DEMO.train
-    test: int = DEMO.test
-    draw: int = DEMO.draw
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that nothing can be read by."""
@@ -62,31 +55,20 @@ class Unlabelled(Benchmark[Pictures]):
 
     def prepare(self, data: Path | None, cache: Path) -> Pictures:
         """Return test images of a folder, with or without labels, or of the embedded scenes; DataError for none."""
-        from benchmarks.dense.images import opened, tested
-
-        objects: dict[str, list[Object]] = {}
+        folder, objects = data or self.scenes(cache), dict[str, list[Object]]()
         if data is None:
-            scenes = Scenes(layout=self.layout, train=self.train, test=self.test, draw=self.draw)
-            folder = scenes.folder(cache)
             lines = (folder / "instances.jsonl").read_text(encoding="utf-8").splitlines()
             objects = {line["image"]: line["objects"] for line in map(json.loads, lines)}
-        else:
-            folder = data
         files, digest = tuple(tested(folder, self.images)), hashlib.sha256()
-        for file in files:
-            opened(file)
-            name = file.relative_to(folder).as_posix()
-            digest.update(f"{name}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
+        refuse_undecodable(files, cache)
+        for file, sha in zip(files, hashes(files, cache), strict=True):
+            digest.update(f"{file.relative_to(folder).as_posix()}\n".encode() + bytes.fromhex(sha))
         known = {file.stem: objects[file.stem] for file in files if objects}
         return Pictures(folder, files, known, digest.hexdigest())
 
     def whole(self, data: Pictures) -> Tensor:
         """Return the images as they are [n, 3, S, S] uint8."""
-        import torch
-
-        from benchmarks.dense.images import opened, tensor
-
-        return torch.stack([tensor(opened(file).resize((self.size, self.size))) for file in data.files])
+        return squares(data.files, self.size)
 
     def test_images(self, data: Pictures) -> list[Path]:
         """Return the images that are read."""

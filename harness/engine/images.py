@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.data.contents import facts, hashes
-from benchmarks.data.flaws import DataError, Findings
-from benchmarks.data.pixels import decoded, size_of
-from benchmarks.data.roots import train_images
+from benchmarks.data.contents import hashes
+from benchmarks.data.pixels import SUFFIXES
+from benchmarks.data.roots import walk
 
 if TYPE_CHECKING:
     from harness.experiment import Pretraining
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def source_folder(training: Pretraining, cache: Path) -> Path:
@@ -54,31 +50,6 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
     return images, [f"{left} ({twice[0]})"] if twice else []
 
 
-def walk(folder: Path, seen: set[tuple[int, int]], twice: list[Path]) -> Iterator[Path]:
-    """Yield every file below a folder, without hidden ones; each real folder counts once, whatever links to it.
-
-    Of each Pascal VOC and COCO folder on the way it yields the train images alone: no mask and no test image.
-    `seen` holds device and inode of the folders so far; links to those are added to `twice`.
-    """
-    links = []
-    for parent, folders, names in os.walk(folder):
-        status = os.stat(parent)
-        seen.add((status.st_dev, status.st_ino))
-        if (train := train_images(Path(parent))) is not None:
-            folders.clear()
-            yield from train
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        links += [Path(parent, name) for name in folders if os.path.islink(Path(parent, name))]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
-    for link in links:  # last, so that a folder keeps its own name
-        status = link.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            twice.append(link)
-        else:
-            yield from walk(link, seen, twice)
-
-
 def shared_images(images: Sequence[Path], tested: Sequence[Path], cache: Path | None = None) -> dict[Path, Path]:
     """Return image → test image of the same bytes; read are files of equal size whose hash `cache` does not have."""
     sizes, others = ([file.stat().st_size for file in files] for files in (images, tested))
@@ -107,22 +78,6 @@ def refuse_test_images(images: Sequence[Path], tested: Sequence[Path], allowed: 
             "--allow-test-images, which is recorded"
         )
     return line
-
-
-def refuse_undecodable(images: Sequence[Path], cache: Path | None) -> str:
-    """Return a line on how many images were decoded whole; DataError names those that cannot be.
-
-    `cache` remembers those that can.
-    """
-    sizes = facts(images, cache, "decoded", decoded)
-    findings = Findings()
-    for file, size in zip(images, sizes, strict=True):
-        with findings.collected():
-            if not size:
-                size_of(file)
-    if findings.flaws:
-        raise DataError(*findings.flaws)
-    return f"{len(images):,} images were decoded before the run"
 
 
 def existing_folder(text: str) -> Path:

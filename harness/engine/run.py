@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.data.pixels import refuse_undecodable
 from benchmarks.sources import benchmark_code, hashes, own_files
 from harness import records
 from harness.engine import backbones, distributed, identity, observers, provenance, tensorboard
 from harness.engine.backbones import BackboneSource
 from harness.engine.identity import Code
-from harness.engine.images import existing_folder, named_folder, refuse_test_images, refuse_undecodable
+from harness.engine.images import existing_folder, named_folder, refuse_test_images
 from harness.engine.observers import Watch
 from harness.experiment import Pretraining
 from methods.contract import Misfit
