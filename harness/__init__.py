@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.api import open, runs, table
 
-__all__ = ["ROOT", "__version__", "open", "runs", "table"]
+__all__ = ["RESULTS", "ROOT", "__version__", "open", "runs", "table"]
 
 # Spinning OpenMP threads slow everything down 7 to 10 times as soon as another process wants the cores;
 # it must be set before torch is imported.
@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.2.0.dev0"  # the one place: setup.cfg and `harness --version` read it here
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results"  # where records lie unless --results names another folder
 
 for sibling in ("methods", "benchmarks"):  # generic names: a stranger's package must not take their place
     spec = find_spec(sibling)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import ROOT, records
+from harness import RESULTS, records
 
 if TYPE_CHECKING:
     import pandas
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from harness.experiment import Pretraining
     from methods.pixsim import Loss, PixSim
     from methods.views import View
-
-RESULTS = ROOT / "results"
 
 
 def open(run: str, results: Path | str | None = None) -> Run:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, field
 
-from harness import ROOT, plugins
+from harness import RESULTS, plugins
 from harness.plugins import unknown
 
 
@@ -76,7 +76,7 @@ class Table:
 
 def read_reported(name: str) -> dict[str, dict[str, float]]:
     """Return the paper's numbers from results/reported/NAME.csv: row → score → number."""
-    with open(ROOT / "results" / "reported" / f"{name}.csv", encoding="utf-8", newline="") as lines:
+    with open(RESULTS / "reported" / f"{name}.csv", encoding="utf-8", newline="") as lines:
         return {line["row"]: {one.name: float(line[one.name]) for one in SCORES} for line in csv.DictReader(lines)}
 
 

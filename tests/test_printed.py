@@ -113,7 +113,7 @@ def test_a_fresh_checkout_lists_the_commands(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for module in ("harness.verbs.options", "harness.evidence.render"):
-        monkeypatch.setattr(f"{module}.ROOT", here)
+        monkeypatch.setattr(f"{module}.RESULTS", here / "results")
     for absent in (True, False):
         assert main(["table", "A1"]) == 0
         assert len(commands(capsys.readouterr().out)) == 8

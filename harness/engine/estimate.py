@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from benchmarks import Cost
 from benchmarks.resuming.training import Training
-from benchmarks.weights import read_backbone
+from benchmarks.weights import Backbone, read_backbone
 from harness.engine.backbones import place
 from harness.engine.images import existing_folder, list_images
 from harness.engine.machine import Machine
@@ -59,8 +60,7 @@ def pretraining(experiment: Experiment, machine: Machine) -> list[str]:
     """Return lines on the pre-training."""
     training = experiment.backbone
     if isinstance(training, BackboneFile):
-        loaded = read_backbone(training.file, training.encoder, training.key, training.width)
-        return [f"pre-training: none, the backbone is {training.file}", f"  {place(training, loaded)}"]
+        return [f"pre-training: none, the backbone is {training.file}", f"  {place(training, loaded(training))}"]
     if not training.strategy.trains:
         return ["pre-training: none, the backbone stays as the seed draws it"]
     recipe, (images, origin) = training.recipe, count_images(training)
@@ -141,13 +141,18 @@ def benchmark(experiment: Experiment, machine: Machine) -> list[str]:
     return [f"benchmark {name}: {cost.work}", f"  about {duration(seconds)}"]
 
 
+@lru_cache(maxsize=1)
+def loaded(file: BackboneFile) -> Backbone:
+    """Return the backbone in a file, read once, whatever is estimated of it."""
+    return read_backbone(file.file, file.encoder, file.key, file.width)
+
+
 def benchmark_seconds(cost: Cost, backbone: Pretraining | BackboneFile, machine: Machine) -> float:
     """Return the seconds of a benchmark, from those of the encoder's pass over an image of noise."""
     if isinstance(backbone, Pretraining):
         encoder, width = backbone.recipe.encoder, backbone.recipe.width
     else:
-        encoder = backbone.encoder
-        width = read_backbone(backbone.file, encoder, backbone.key, backbone.width).width
+        encoder, width = backbone.encoder, loaded(backbone).width
     device = torch.device(machine.device)
     network, side = build_encoder(encoder, zero_init=False, width=width).to(device), cost.side
     image = torch.randn(1, 3, side, side, device=device)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from harness import ROOT, plugins
+from harness import RESULTS, plugins
 from harness.evidence.rows import Row
-from harness.evidence.statistics import Comparison, Runs, Summary, against, compare, holm, pairing, summarise
+from harness.evidence.statistics import Comparison, Runs, Summary, against, compare, holm, paired_p, pairing, summarise
 from harness.evidence.verdicts import Aim, Verdict, verdict
 from harness.tables import TABLES, Claim, Column, named
 
@@ -115,7 +115,7 @@ def deciding_text(table: str) -> str:
 
 def published_noise(score: str) -> float | None:
     """Return the standard deviation of the difference of two runs: √2 × the published one of a fine-tuning, if any."""
-    with open(ROOT / "results" / "reported" / "noise.csv", encoding="utf-8", newline="") as lines:
+    with open(RESULTS / "reported" / "noise.csv", encoding="utf-8", newline="") as lines:
         known = {line["score"]: math.sqrt(2) * float(line["std"]) for line in csv.DictReader(lines)}
     return known.get(score)
 
@@ -145,7 +145,7 @@ def adjusted_ps(known: Evidence) -> dict[str, float]:
     for each in known.family:
         runs = each.runs
         for claim in each.testable:
-            p = compare(runs[claim.more], runs[claim.less], claim.margin).p
+            p = paired_p(runs[claim.more], runs[claim.less], claim.margin)
             ps[f"{each.score.key} {claim}"] = 1.0 if p is None else p
     return holm(ps)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import tabulate as tabulate_module
 from tabulate import SEPARATING_LINE, tabulate
 
-from harness import ROOT
+from harness import RESULTS
 from harness.evidence.latex import booktabs, comment
 from harness.evidence.left_out import left_out_line
 from harness.evidence.rows import Row
@@ -58,7 +58,7 @@ def row_values(row: Row, columns: Sequence[Column]) -> dict[str, object]:
 
 def place_of(results: Path | None, name: str | None = None) -> str:
     """Return the option that lets a command read or write these records, by a name; nothing for the usual folder."""
-    return "" if results in (None, ROOT / "results") else f" --results {shlex.quote(name or str(results))}"
+    return "" if results in (None, RESULTS) else f" --results {shlex.quote(name or str(results))}"
 
 
 def render(name: str, rows: Sequence[Row], preset: str, changed: bool, style: str, results: Path | None = None) -> str:

@@ -169,17 +169,27 @@ def tails(scores: Scores, mean: float) -> tuple[float, float]:
     return low, high
 
 
+def paired(ours: Runs, theirs: Runs) -> list[tuple[Sequence[float], Sequence[float]]]:
+    """Return the scores of both rows on each seed that both have, by the seeds' order."""
+    return [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+
+
+def paired_p(ours: Runs, theirs: Runs, margin: float | None = None) -> float | None:
+    """Return the p of `compare` alone, which is a small part of its work."""
+    return p_value([differences(first, second) for first, second in paired(ours, theirs)], margin)
+
+
 def compare(ours: Runs, theirs: Runs, margin: float | None = None) -> Comparison:
     """Return one row minus another, paired by seed; p as in p_value, with its margin."""
-    pairs = {seed: (ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())}
-    scores = [differences(first, second) for first, second in pairs.values()]
-    paired, better = summarise(scores), probability_better(ours.values(), theirs.values())
-    if paired is None:
+    pairs = paired(ours, theirs)
+    scores = [differences(first, second) for first, second in pairs]
+    total, better = summarise(scores), probability_better(ours.values(), theirs.values())
+    if total is None:
         return Comparison(0, None, None, None, None, None, None, None, better)
-    flips = sign_flip([float(np.mean(first) - np.mean(second)) for first, second in pairs.values()])
-    least = None if flips is None else min_p(paired.seeds)
+    flips = sign_flip([float(np.mean(first) - np.mean(second)) for first, second in pairs])
+    least = None if flips is None else min_p(total.seeds)
     return Comparison(
-        paired.seeds, paired.mean, paired.std, paired.interval, p_value(scores, margin), None, flips, least, better
+        total.seeds, total.mean, total.std, total.interval, p_value(scores, margin), None, flips, least, better
     )  # fmt: skip
 
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from harness.evidence import claims, findings
-from harness.evidence.claims import judged_with
+from harness.evidence import findings
 from harness.evidence.prediction import predictions
-from harness.evidence.rows import fill_rows
 from harness.experiment import Options, add_settings
 from harness.settings import read_options
 from harness.terminal import say
@@ -31,9 +29,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Print what the evidence can decide."""
     asked = read_options(Options, args)
-    known = options.read_records(args.name, args.results)
-    rows = fill_rows(args.name, asked.shared, known, args.row)
-    beside = {name: fill_rows(name, asked.shared, known) for name in judged_with(args.name)}
-    evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed, beside)
-    predicted = predictions(args.name, rows, known)
+    evidence, known = options.evidence_for(args, asked, args.row)
+    predicted = predictions(args.name, evidence.rows, known)
     say(findings.render_claims(evidence, args.baseline, args.format, predicted))

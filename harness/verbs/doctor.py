@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import ROOT
+from harness import RESULTS
 from harness.engine import provenance
 from harness.terminal import fold
 
@@ -127,10 +127,9 @@ def scenes() -> str:
 
 def results() -> str:
     """Return the free space of the folder of the records; RuntimeError if it cannot be written."""
-    folder = ROOT / "results"
-    if not os.access(folder, os.W_OK):
-        raise RuntimeError(f"{folder} cannot be written: use --results DIR")
-    return f"results can be written, {shutil.disk_usage(folder).free / GIB:.0f} GiB free"
+    if not os.access(RESULTS, os.W_OK):
+        raise RuntimeError(f"{RESULTS} cannot be written: use --results DIR")
+    return f"results can be written, {shutil.disk_usage(RESULTS).free / GIB:.0f} GiB free"
 
 
 def memory() -> str:

@@ -9,14 +9,16 @@ import argparse
 import difflib
 import errno
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import ROOT, experiment, records
+from harness import RESULTS, ROOT, experiment, records
 from harness.evidence.compare import flat
+from harness.evidence.render import place_of
 from harness.experiment import Options
 from harness.records import Record
 from harness.settings import write_options
@@ -25,6 +27,7 @@ from harness.terminal import Listing, shown, visible
 if TYPE_CHECKING:
     from harness.engine.machine import Machine
     from harness.engine.observers import Watch
+    from harness.evidence.claims import Evidence
 
 SEEDS = 1000  # at most, in one command
 CACHE = ROOT / ".cache"  # where the embedded data is composed
@@ -97,8 +100,8 @@ def passed_on(
     machine: MachineOptions, processes: ProcessOptions, watch: WatchOptions, checks: CheckOptions, results: Path
 ) -> list[str]:
     """Return the options of a run's own command that are not in its row's line, as they are typed."""
-    place = [] if results == ROOT / "results" else ["--results", str(results)]
-    return [*write_options(machine), *write_options(processes), *write_options(watch), *write_options(checks), *place]
+    own = [option for part in (machine, processes, watch, checks) for option in write_options(part)]
+    return [*own, *shlex.split(place_of(results))]
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
@@ -207,10 +210,8 @@ def add_score(parser: argparse.ArgumentParser) -> None:
 
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Add the folder of the records."""
-    folder = ROOT / "results"
-    parser.add_argument(
-        "--results", metavar="DIR", type=no_file, default=folder, help="folder of the records (results)"
-    )
+    about = "folder of the records (results)"
+    parser.add_argument("--results", metavar="DIR", type=no_file, default=RESULTS, help=about)
 
 
 def no_file(text: str) -> Path:
@@ -231,7 +232,7 @@ def existing(results: Path) -> Path:
 
     The usual folder may lack runs, or be absent where nothing has been run yet.
     """
-    if results == ROOT / "results" or (results / records.RUNS).is_dir():
+    if results == RESULTS or (results / records.RUNS).is_dir():
         return results
     inside = (results / records.CONFIG).exists() or any(results.glob(f"*/{records.CONFIG}"))
     if results.is_dir() and not inside:
@@ -239,9 +240,9 @@ def existing(results: Path) -> Path:
     wrong = "a folder within the records" if inside else "not a folder" if results.exists() else "no such folder"
     beside = {folder.parent.name: folder.parent for folder in results.parent.glob(f"*/{records.RUNS}")}
     near = [beside[name] for name in difflib.get_close_matches(results.name, beside, n=1)]
-    places = [results.parent, results.parent.parent, ROOT / "results" / results.name, *near]
+    places = [results.parent, results.parent.parent, RESULTS / results.name, *near]
     known = [place for place in places if (place / records.RUNS).is_dir()]
-    meant = next((place for place in known if inside or place != ROOT / "results"), None)
+    meant = next((place for place in known if inside or place != RESULTS), None)
     raise ValueError(f"--results {results}: {wrong}" + (f": did you mean '{shown(meant)}'?" if meant else ""))
 
 
@@ -274,6 +275,17 @@ def read_records(table: str, results: Path) -> list[Record]:
 
     tables.named(table)
     return read_all(results)
+
+
+def evidence_for(args: argparse.Namespace, asked: Options, own: Sequence[str] = ()) -> tuple[Evidence, list[Record]]:
+    """Return one score of the table that is asked for, with rows of the user's own, and all records."""
+    from harness.evidence.claims import evidence, judged_with
+    from harness.evidence.rows import fill_rows
+
+    known = read_records(args.name, args.results)
+    rows = fill_rows(args.name, asked.shared, known, own)
+    beside = {name: fill_rows(name, asked.shared, known) for name in judged_with(args.name)}
+    return evidence(args.name, args.score, rows, asked.preset, asked.changed, beside), known
 
 
 def read_all(results: Path) -> list[Record]:

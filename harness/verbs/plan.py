@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from harness.evidence import claims, power
-from harness.evidence.claims import judged_with
+from harness.evidence import power
 from harness.evidence.render import place_of
-from harness.evidence.rows import fill_rows
 from harness.experiment import Options, add_settings, parse
 from harness.settings import read_options
 from harness.terminal import say
@@ -31,11 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Print what deciding costs: at the time of the recorded runs, or as `location` takes here."""
     asked = read_options(Options, args)
-    known = options.read_records(args.name, args.results)
-    rows = fill_rows(args.name, asked.shared, known)
-    beside = {name: fill_rows(name, asked.shared, known) for name in judged_with(args.name)}
-    evidence = claims.evidence(args.name, args.score, rows, asked.preset, asked.changed, beside)
-    cost = power.recorded_cost(rows) or estimated_cost(asked, read_options(MachineOptions, args))
+    evidence, _ = options.evidence_for(args, asked)
+    cost = power.recorded_cost(evidence.rows) or estimated_cost(asked, read_options(MachineOptions, args))
     say(power.render_plan(evidence, args.power, cost, place_of(args.results)))
 
 

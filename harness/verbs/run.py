@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.resuming import signals
-from harness import ROOT
 from harness.engine import distributed, launch
 from harness.engine.known import Known, look_up
 from harness.engine.run import check_alone, refuse_folders, run, worker_loop
 from harness.evidence.compare import from_preset
+from harness.evidence.render import place_of
 from harness.experiment import Experiment, Options, Pretraining, add_backbone, add_settings, build
 from harness.plugins import dotted
 from harness.records import Record
@@ -132,7 +132,7 @@ def record(
 
 def next_steps(asked: Options, run: str, results: Path) -> list[str]:
     """Return the commands that follow a run: its record, the table that it counts in, and the next seed."""
-    place = [] if results == ROOT / "results" else ["--results", str(shown(results))]
+    place = shlex.split(place_of(results, str(shown(results))))
     own = asked.strategy is not None and dotted(asked.strategy)
     row = ["--row", f"{asked.strategy}=--strategy {asked.strategy}"] if own else []
     seed = write_options(replace(asked, seed=asked.seed + 1))
