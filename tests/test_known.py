@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.resuming import files
 from harness import records
 from harness.cli import main
 from harness.engine.jobs import TimeLeft
@@ -99,11 +98,7 @@ def test_seeds_are_run_one_after_another_and_go_on_where_they_stopped(
         if len(seeds) == 2:
             raise KeyboardInterrupt
         seeds.append(experiment.seed)
-        folder = results / "runs" / experiment.run_id
-        folder.mkdir(parents=True)
-        for name, content in (("config", experiment.settings), ("run", {}), ("scores", {"AP": 1.0})):
-            files.write_json(folder / f"{name}.json", content)
-        return records.read(folder)
+        return recorded(results / "runs" / experiment.run_id, experiment.settings, {"AP": 1.0})
 
     monkeypatch.setattr("harness.verbs.run.run", fake)
     line = ["run", *RANDOM, "--seeds", "0,2-4", "--device", "cpu", "--results", str(tmp_path)]

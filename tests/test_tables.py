@@ -206,11 +206,7 @@ def test_reproduce_runs_what_is_missing_and_goes_on(
         if len(ran) == 2:
             raise KeyboardInterrupt
         ran.append(one.run_id)
-        folder = tmp_path / "runs" / one.run_id
-        folder.mkdir(parents=True)
-        for name, content in (("config", one.settings), ("run", {}), ("scores", {"AP": 1.0})):
-            files.write_json(folder / f"{name}.json", content)
-        return records.read(folder)
+        return recorded(tmp_path / "runs" / one.run_id, one.settings, {"AP": 1.0})
 
     monkeypatch.setattr(module, "run", fake)
     line = ["reproduce", "A2", "--seeds", "0-1", "--device", "cpu", "--results", str(tmp_path)]
