@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,16 +23,10 @@ class Clusters(Probe):
     """K-means of frozen cells, then assigned to classes."""
 
     name: ClassVar[str] = "clusters"
+    least: ClassVar[Mapping[str, int]] = {**Probe.least, "over": 1, "starts": 1}
 
     over: int = 500  # clusters of the finer clustering, at most one for every 50 cells
     starts: int = 5  # clusterings, whose scores are averaged
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for settings that nothing can be clustered by."""
-        super().__post_init__()
-        for name in ("over", "starts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
 
     def judge(
         self, train: Cells, test: Cells, labels: Tensor, data: Segmentation, seed: int

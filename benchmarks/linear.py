@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,14 +21,9 @@ class Linear(Probe):
     """Exact logistic regression of frozen cells' labels."""
 
     name: ClassVar[str] = "linear"
+    least: ClassVar[Mapping[str, int]] = {**Probe.least, "cells": 1}
 
     cells: int = 10_000  # training cells at most, equally many an image
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for settings that nothing can be fitted by."""
-        super().__post_init__()
-        if self.cells < 1:
-            raise ValueError(f"cells={self.cells}: must be at least 1")
 
     def predict(self, train: Cells, test: Cells, seed: int) -> Prediction:
         """Return what the regression tells, under the penalty that held-out images choose."""

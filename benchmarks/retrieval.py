@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,16 +20,16 @@ class Retrieval(Probe):
     """Labels of a frozen cell's nearest training cells."""
 
     name: ClassVar[str] = "retrieval"
+    least: ClassVar[Mapping[str, int]] = {**Probe.least, "k": 1}
 
     k: int = 30  # neighbours
     beta: float = 0.02  # temperature of their weights, softmax(cosine / beta)
 
     def __post_init__(self) -> None:
-        """Raise ValueError for settings that nothing can be retrieved by."""
+        """Raise ValueError for a temperature that makes no weights."""
         super().__post_init__()
-        for name in ("k", "beta"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
+        if self.beta <= 0:
+            raise ValueError(f"beta={self.beta}: must be above 0")
 
     def predict(self, train: Cells, test: Cells, seed: int) -> Prediction:
         """Return the labels of the neighbours in a memory of all kept training cells, each weighted."""

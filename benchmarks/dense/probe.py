@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -63,6 +63,7 @@ class Reading(NamedTuple):
 class Probe(Frozen[Segmentation]):
     """A benchmark that tells labels of pixels from frozen cells."""
 
+    least: ClassVar[Mapping[str, int]] = {"calibrate": 0}
     # of every score; the gain of a prediction worse than the prior's has no least value
     score_range: ClassVar[tuple[float, float] | None] = (float("-inf"), 100.0)
 
@@ -74,14 +75,13 @@ class Probe(Frozen[Segmentation]):
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that nothing can be read by."""
+        super().__post_init__()
         choices = {"stage": (3, 4), "stride": (8, 16, 32), "absent": agreement.RULES}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)}: must be one of {', '.join(map(str, allowed))}")
         if self.size < self.stride or self.size % self.stride:
             raise ValueError(f"size={self.size}: must be a multiple of stride={self.stride}")
-        if self.calibrate < 0:
-            raise ValueError(f"calibrate={self.calibrate}: must be at least 0")
 
     def prepare(self, data: Path | None, cache: Path) -> Segmentation:
         """Return a folder's labelled images or the embedded scenes; DataError for masks that do not fit."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypedDict
 
 from benchmarks.data.contents import hashes
 from benchmarks.data.pixels import refuse_undecodable
@@ -44,14 +44,10 @@ class Pictures(NamedTuple):
 class Unlabelled(Frozen[Pictures]):
     """A benchmark that reads no labels."""
 
+    least: ClassVar[Mapping[str, int]] = {"size": 32, "images": 1}
+
     images: int = 200  # of the test images, at most
     calibrate: bool = True  # measure the norms' statistics on these images, for every backbone alike
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for settings that nothing can be read by."""
-        for name, least in (("size", 32), ("images", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}: at least {least} was expected")
 
     def prepare(self, data: Path | None, cache: Path) -> Pictures:
         """Return test images of a folder, with or without labels, or of the embedded scenes; DataError for none."""
