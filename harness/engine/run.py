@@ -53,7 +53,7 @@ def run(
         return records.read(folder)
 
 
-def refuse_folders(experiment: Experiment, planned: bool = False) -> None:
+def refuse_folders(experiment: Experiment, cache: Path, planned: bool = False) -> None:
     """Raise ValueError for a folder that is named and does not exist, or is needed and not named; it needs no torch.
 
     planned: nothing is trained yet, so that the images may be named later.
@@ -65,7 +65,7 @@ def refuse_folders(experiment: Experiment, planned: bool = False) -> None:
         if needed or training.data is not None:
             named_folder(training.data)
     if benchmark.needs_data and experiment.benchmark_data is None and not planned:
-        raise ValueError(f"benchmark {benchmark.name!r} needs a folder: --benchmark-data DIR")
+        benchmark.prepare(None, cache)  # which says what it needs
 
 
 def named_data(experiment: Experiment) -> Path | None:

@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> None:
     for each in kinds:
         each.divide(max(count, distributed.world().size))
         if not args.keep_old:
-            refuse_folders(each, planned=args.dry_run)
+            refuse_folders(each, options.CACHE, planned=args.dry_run)
     if args.dry_run:
         from harness.engine.estimate import estimate
 
