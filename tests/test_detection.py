@@ -306,6 +306,11 @@ def test_frozen_detection_is_the_demo_s_with_all_stages_frozen_on_the_same_scene
     assert frozen.embedded_images().id == DEMO.embedded_images().id
 
 
+def test_frozen_detection_says_whose_statistics_its_norms_use(voc: Voc) -> None:
+    assert "stored statistics" in " ".join(ScenesFrozen().notes(voc))
+    assert ScenesFrozen(calibrate=8).notes(voc) == []
+
+
 @pytest.mark.parametrize(("freeze", "trained"), [(0, 20), (2, 15), (5, 0)])
 def test_frozen_stages_do_not_learn(freeze: int, trained: int) -> None:
     from detectron2.modeling import build_model

@@ -108,6 +108,8 @@ AT_ONCE = {
     "speed --workers -1": "--workers -1: must be at least 0",
     "run --strategy location --data nosuch": "nosuch: no such folder",
     "run --strategy location --preset paper": "no data of its own to pre-train on: --data DIR",
+    "run --strategy location --benchmark voc-folder": "benchmark 'voc-folder' needs a folder: --benchmark-data DIR",
+    "run --strategy location --benchmark coco-fpn": "benchmark 'coco-fpn' needs a COCO folder: --benchmark-data DIR",
     "run --strategy location --benchmark voc-folder --benchmark-data nosuch": "nosuch: no such folder",
     "run --strategy location --results afile": "--results afile: not a folder",
     "table A1 --results afile/runs": "--results afile/runs: not a folder",
